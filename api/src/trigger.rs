@@ -1,0 +1,170 @@
+//! What starts a function: records of Kafka topics, or a schedule.
+
+use crate::{ByteSize, Duration};
+use kube::KubeSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use std::borrow::Cow;
+
+/// What starts the function: exactly one of `kafka` and `schedule`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = ("has(self.kafka) != has(self.schedule)", "set exactly one of `kafka` and `schedule`"))]
+pub struct Trigger {
+    /// Records of Kafka topics.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kafka: Option<KafkaTrigger>,
+    /// A clock.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<ScheduleTrigger>,
+}
+
+/// Records of Kafka topics, read as one consumer group.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct KafkaTrigger {
+    /// The `KafkaCluster` to read from: `name`, or `namespace/name` where that cluster lists
+    /// this namespace in `allowedNamespaces`.
+    #[schemars(length(min = 1, max = 317))]
+    pub cluster: String,
+    /// The topics to read. Patterns are not accepted: name each topic.
+    #[schemars(length(min = 1, max = 64), inner(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$")))]
+    pub topics: Vec<String>,
+    /// The consumer group; `<namespace>.<name>` where it is not set.
+    #[schemars(length(min = 1, max = 255))]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// Where a group without a committed offset begins: `earliest`, `latest` or
+    /// `{timestamp: 2026-01-01T00:00:00Z}`.
+    #[serde(default)]
+    pub start: Start,
+    /// How many records one invocation gets.
+    #[serde(default)]
+    pub batch: Batch,
+    /// Which records wait for each other.
+    #[serde(default)]
+    pub ordering: Ordering,
+    /// `EventBridge` patterns over `value`, `key` and `headers`; a record that matches none is
+    /// committed without an invocation. No patterns: every record matches.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(schema_with = "patterns")]
+    pub filter: Vec<serde_json::Value>,
+}
+
+/// Where a group without a committed offset begins.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest record that is kept.
+    #[default]
+    Earliest,
+    /// With the next record.
+    Latest,
+    /// With the first record at or after this time (RFC 3339).
+    Timestamp(String),
+}
+
+/// How many records one invocation gets: it is made when the first of the limits is reached.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Batch {
+    /// At most so many records.
+    #[schemars(range(min = 1, max = 10_000))]
+    pub max_records: u32,
+    /// At most so long after the first record arrived; `0s` takes what is there.
+    pub window: Duration,
+    /// At most so many bytes of keys, values and headers. A record above it goes to the
+    /// failure destination.
+    pub max_bytes: ByteSize,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max_records: 100, window: Duration::from_millis(500), max_bytes: ByteSize::from_mib(6) }
+    }
+}
+
+/// Which records wait for each other.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Ordering {
+    /// Records of a partition in their order.
+    #[default]
+    Partition,
+    /// Records of one key in their order, different keys side by side.
+    Key,
+    /// No record waits for another.
+    None,
+}
+
+/// A clock.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ScheduleTrigger {
+    /// Five fields (minute, hour, day of month, month, day of week), as in crontab.
+    #[schemars(length(min = 9, max = 128))]
+    pub cron: String,
+    /// The IANA time zone in which `cron` is read.
+    #[serde(default = "utc")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: String,
+}
+
+fn utc() -> String {
+    "UTC".to_owned()
+}
+
+fn patterns(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 20,
+        "items": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}
+    })
+}
+
+/// The two forms of `start` on the wire.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum StartForm<'a> {
+    Word(Cow<'a, str>),
+    At { timestamp: String },
+}
+
+impl Serialize for Start {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Earliest => serializer.serialize_str("earliest"),
+            Self::Latest => serializer.serialize_str("latest"),
+            Self::Timestamp(timestamp) => {
+                std::collections::BTreeMap::from([("timestamp", timestamp)]).serialize(serializer)
+            }
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Start {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let refused = || de::Error::custom("expected `earliest`, `latest` or `{timestamp: 2026-01-01T00:00:00Z}`");
+        match StartForm::deserialize(deserializer).map_err(|_| refused())? {
+            StartForm::Word(word) if word == "earliest" => Ok(Self::Earliest),
+            StartForm::Word(word) if word == "latest" => Ok(Self::Latest),
+            StartForm::Word(_) => Err(refused()),
+            StartForm::At { timestamp } => Ok(Self::Timestamp(timestamp)),
+        }
+    }
+}
+
+impl JsonSchema for Start {
+    fn schema_name() -> Cow<'static, str> {
+        "Start".into()
+    }
+
+    // A structural schema has no union of a string and an object. `pattern` binds strings only
+    // and `required` objects only, so that together they say both forms.
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "x-kubernetes-preserve-unknown-fields": true,
+            "pattern": "^(earliest|latest)$",
+            "required": ["timestamp"]
+        })
+    }
+}

@@ -1,0 +1,85 @@
+//! The `tidemill` program.
+
+mod folder;
+mod invoke;
+mod local;
+mod output;
+mod program;
+mod services;
+mod up;
+mod validate;
+
+use anyhow::Result;
+use clap::{CommandFactory, Parser, Subcommand};
+use std::{ffi::OsString, process::ExitCode};
+use tidemill_runner::serve;
+use tidemill_service::child;
+
+/// Functions on Kafka records: run them, check them, try them out.
+#[derive(Debug, Parser)]
+#[command(name = "tidemill", version, propagate_version = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Up(Box<up::Up>),
+    Validate(validate::Validate),
+    Invoke(Box<invoke::Invoke>),
+    /// Print the custom resource definitions
+    #[command(after_help = "Example:\n  tidemill crds | kubectl apply --server-side -f -")]
+    Crds,
+    /// Print a completion script for a shell
+    #[command(after_help = "Example:\n  source <(tidemill completions bash)")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    #[command(hide = true)]
+    Runner(Box<serve::Args>),
+    #[command(hide = true, name = child::SUBCOMMAND)]
+    Tied {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<OsString>,
+    },
+}
+
+fn main() -> ExitCode {
+    let command = Cli::parse().command;
+    if let Command::Tied { arguments } = &command {
+        // Success does not return.
+        let Err(error) = child::exec_tied(arguments);
+        return fail(&anyhow::Error::from(error));
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(command))) {
+        Ok(code) => code,
+        Err(error) => fail(&error),
+    }
+}
+
+async fn run(command: Command) -> Result<ExitCode> {
+    match command {
+        Command::Up(up) => return up.run().await,
+        Command::Validate(validate) => return validate.run(),
+        Command::Invoke(invoke) => return invoke.run().await,
+        Command::Crds => {
+            for crd in tidemill_api::check::crds() {
+                print!("---\n{}", serde_saphyr::to_string(&crd)?);
+            }
+        }
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Cli::command(), "tidemill", &mut std::io::stdout());
+        }
+        Command::Runner(args) => serve::run(*args).await?,
+        Command::Tied { .. } => {}
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn fail(error: &anyhow::Error) -> ExitCode {
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

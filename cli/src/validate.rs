@@ -1,0 +1,52 @@
+//! `tidemill validate`: what the API server would refuse, and the rules that need code.
+
+use crate::{
+    folder::{self, Finding},
+    output::Format,
+};
+use anyhow::Result;
+use clap::Args;
+use std::{path::PathBuf, process::ExitCode};
+
+/// Check manifests without a cluster, as the API server and the operator would.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  tidemill validate function.yaml\n  tidemill validate examples/market --output json\n\nExit codes: 0 accepted, 1 refused."
+)]
+pub struct Validate {
+    /// Files, or folders of files (*.yaml)
+    #[arg(required = true)]
+    files: Vec<PathBuf>,
+    /// How problems are written
+    #[arg(long, short, value_enum, default_value = "table")]
+    output: Format,
+}
+
+impl Validate {
+    /// Writes each problem, and answers whether there was one.
+    ///
+    /// # Errors
+    /// When a file cannot be read.
+    pub fn run(&self) -> Result<ExitCode> {
+        let mut findings: Vec<Finding> = Vec::new();
+        let mut resources = 0;
+        for path in &self.files {
+            for file in folder::yaml_files(path)? {
+                if file.file_name().is_some_and(|name| name == folder::LOCAL) {
+                    continue;
+                }
+                resources += folder::resources(&file, &mut findings)?.len();
+            }
+        }
+        match self.output {
+            Format::Table => {
+                for finding in &findings {
+                    println!("{finding}");
+                }
+                println!("{resources} accepted, {} refused", findings.len());
+            }
+            structured => structured.print(&findings)?,
+        }
+        Ok(if findings.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    }
+}

@@ -1,0 +1,128 @@
+//! What a client may not do, and what it is told.
+
+use crate::support::{Edge, Notify, Redis, eventually};
+use serde_json::json;
+
+fn upgrade(edge: &Edge) -> reqwest::RequestBuilder {
+    reqwest::Client::new()
+        .get(format!("http://{}/ws/prices", edge.addr))
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+}
+
+async fn status(request: reqwest::RequestBuilder) -> u16 {
+    request.send().await.expect("the edge answers").status().as_u16()
+}
+
+#[tokio::test]
+async fn sockets_beyond_the_limit_are_told_to_come_back() {
+    let redis = Redis::start().await;
+    let edge = Edge::start_with(&redis, |config| config.max_connections = 3).await;
+    let mut sockets = Vec::new();
+    for _ in 0..3 {
+        sockets.push(edge.connect("/ws/articles").await);
+    }
+    let refused = upgrade(&edge).send().await.expect("the edge answers");
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    assert_eq!(edge.get("/api/articles").await.0, 200, "questions are still answered");
+    sockets.pop();
+    eventually("a place to be free", async || (edge.get("/health").await.1["connections"] == 2).then_some(())).await;
+    let mut socket = edge.connect("/ws/articles").await;
+    assert_eq!(socket.next().await["type"], "subscribed");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn pages_from_elsewhere_are_refused() {
+    let redis = Redis::start().await;
+    let edge = Edge::start_with(&redis, |config| config.allowed_origins = vec!["https://app.example".to_owned()]).await;
+    let own = format!("http://{}", edge.addr);
+    for (origin, expected) in
+        [(own.as_str(), 101), ("https://app.example", 101), ("https://evil.example", 403), ("null", 403)]
+    {
+        assert_eq!(status(upgrade(&edge).header("origin", origin)).await, expected, "{origin}");
+    }
+    assert_eq!(status(upgrade(&edge)).await, 101, "no browser");
+    let url = format!("http://{}/api/articles", edge.addr);
+    let listed =
+        reqwest::Client::new().get(url).header("origin", "https://app.example").send().await.expect("an answer");
+    assert_eq!(listed.headers()["access-control-allow-origin"], "https://app.example");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn what_is_not_understood_is_explained_and_the_socket_stays() {
+    let redis = Redis::start().await;
+    let mut notify = Notify::new(&redis).await;
+    notify.price("BTCUSDT", 1).await;
+    let edge = Edge::start(&redis).await;
+    let mut socket = edge.connect("/ws/prices").await;
+    for (text, expected) in [
+        ("{", "not JSON"),
+        ("{}", "`type` is missing"),
+        (r#"{"type":"dance"}"#, "type `dance` is unknown"),
+        (r#"{"type":"subscribe"}"#, "`channel` is missing"),
+        (r#"{"type":"subscribe","channel":"a b"}"#, "a symbol such as BTCUSDT"),
+        (r#"{"type":"unsubscribe","channel":"btcusdt"}"#, "is not subscribed to"),
+    ] {
+        socket.send_text(text.to_owned()).await;
+        let reply = socket.next().await;
+        assert_eq!(reply["type"], "error", "{text}");
+        assert!(reply["message"].as_str().is_some_and(|message| message.contains(expected)), "{text}: {reply}");
+    }
+    socket.send(&json!({"type": "ping"})).await;
+    assert_eq!(socket.next().await, json!({"type": "pong"}));
+
+    socket.send(&json!({"type": "subscribe", "channel": "btcusdt"})).await;
+    assert_eq!(socket.next().await["price"], "1");
+    assert_eq!(socket.next().await["type"], "subscribed");
+    socket.send(&json!({"type": "subscribe", "channel": "btcusdt"})).await;
+    assert_eq!(socket.next().await["type"], "error");
+    socket.send(&json!({"type": "unsubscribe", "channel": "btcusdt"})).await;
+    assert_eq!(socket.next().await, json!({"type": "unsubscribed", "channel": "btcusdt"}));
+    notify.price("BTCUSDT", 2).await;
+    assert!(socket.is_quiet().await);
+
+    let mut articles = edge.connect("/ws/articles").await;
+    articles.until("subscribed").await;
+    articles.send(&json!({"type": "subscribe", "channel": "btcusdt"})).await;
+    assert_eq!(articles.next().await["type"], "error");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn a_message_too_long_closes_the_socket() {
+    let redis = Redis::start().await;
+    let edge = Edge::start(&redis).await;
+    for length in [4097, 60_000] {
+        let mut socket = edge.connect("/ws/prices").await;
+        socket.send_text("x".repeat(length)).await;
+        assert_eq!(socket.closed().await.0, 1009, "{length} bytes");
+    }
+    let mut socket = edge.connect("/ws/prices").await;
+    socket.send_text("x".repeat(4096)).await;
+    assert_eq!(socket.next().await["type"], "error");
+    edge.stop().await;
+}
+
+#[tokio::test]
+async fn clients_are_told_when_the_edge_ends() {
+    let redis = Redis::start().await;
+    let mut notify = Notify::new(&redis).await;
+    notify.article(0, 1).await;
+    let edge = Edge::start(&redis).await;
+    let mut sockets = vec![edge.connect("/ws/articles").await, edge.connect("/ws/prices").await];
+    eventually("both to be there", async || (edge.get("/health").await.1["connections"] == 2).then_some(())).await;
+    edge.begin_stop();
+    for socket in &mut sockets {
+        let (code, messages) = socket.closed().await;
+        assert_eq!(code, 1012);
+        let notice = messages.last().expect("it was told");
+        assert_eq!((&notice["type"], &notice["code"]), (&json!("closing"), &json!(1012)), "{notice}");
+        assert!(notice["retryAfterMs"].as_u64().is_some_and(|ms| ms < 5000), "{notice}");
+    }
+    edge.stop().await;
+}

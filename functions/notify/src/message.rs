@@ -1,0 +1,129 @@
+//! What a record means to the people who watch: its kind, its channel and the body they get,
+//! pure. The topic's last word decides the kind.
+
+use chrono::SecondsFormat;
+use rust_decimal::Decimal;
+use rust_decimal::prelude::ToPrimitive;
+use serde_json::{Value, json};
+use tidemill_contract::{ArticleEnrichedEvent, CandleEvent, Failure, PriceTickEvent, Record};
+
+/// A message and where it is kept besides its stream.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Where subscribers listen.
+    pub channel: String,
+    /// The body as clients get it.
+    pub data: Value,
+    /// The snapshot it belongs to.
+    pub snapshot: Snapshot,
+}
+
+/// What is kept of a message for those who come later.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Snapshot {
+    /// The latest tick of a symbol.
+    Price {
+        /// The symbol.
+        symbol: String,
+        /// Event time, unix microseconds.
+        time: i64,
+    },
+    /// An article.
+    Article {
+        /// Its id.
+        id: String,
+        /// When it was published, unix milliseconds.
+        time: i64,
+    },
+    /// A candle.
+    Candle {
+        /// The symbol.
+        symbol: String,
+        /// The candle's length.
+        interval: String,
+        /// When it opens, unix seconds.
+        time: i64,
+    },
+}
+
+impl Snapshot {
+    /// The message's kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Price { .. } => "price",
+            Self::Article { .. } => "article",
+            Self::Candle { .. } => "candle",
+        }
+    }
+}
+
+/// The message of a record.
+///
+/// # Errors
+/// The record is malformed, or nobody watches its topic.
+pub fn message(record: &Record<'_>) -> Result<Message, Failure> {
+    let topic = record.topic();
+    match topic.rsplit(['.', '-']).next().unwrap_or(topic) {
+        "ticks" => price(&record.decode::<PriceTickEvent>()?.check()?),
+        "candles" => candle(&record.decode()?),
+        "articles" => article(&record.decode()?),
+        _ => Err(Failure::new("UnknownTopic", format!("{topic} is none of …ticks, …candles and …articles"))),
+    }
+}
+
+fn price(tick: &PriceTickEvent) -> Result<Message, Failure> {
+    let mut data = json!({
+        "symbol": tick.symbol,
+        "price": tick.price,
+        "quantity": tick.quantity,
+        "timestamp": tick.timestamp.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        "exchange": tick.exchange,
+    });
+    if let Some(id) = &tick.trade_id {
+        data["tradeId"] = json!(id);
+    }
+    let time = tick.timestamp.timestamp_micros();
+    let snapshot = Snapshot::Price { symbol: tick.symbol.clone(), time };
+    Ok(Message { channel: tick.symbol.to_lowercase(), data, snapshot })
+}
+
+fn candle(candle: &CandleEvent) -> Result<Message, Failure> {
+    let number = |name: &str, value: Decimal| {
+        value.to_f64().ok_or_else(|| Failure::new("MalformedEvent", format!("{name} is beyond a number's range")))
+    };
+    let time = candle.time.timestamp();
+    let data = json!({
+        "symbol": candle.symbol,
+        "interval": candle.interval,
+        "time": time,
+        "open": number("open", candle.open)?,
+        "high": number("high", candle.high)?,
+        "low": number("low", candle.low)?,
+        "close": number("close", candle.close)?,
+        "volume": number("volume", candle.volume)?,
+    });
+    let (symbol, interval) = (candle.symbol.clone(), candle.interval.clone());
+    let channel = format!("{symbol}:{interval}");
+    Ok(Message { channel, data, snapshot: Snapshot::Candle { symbol, interval, time } })
+}
+
+fn article(enriched: &ArticleEnrichedEvent) -> Result<Message, Failure> {
+    let article = &enriched.article;
+    if article.article_id.is_empty() {
+        return Err(Failure::new("MalformedEvent", "articleId must not be empty"));
+    }
+    let data = json!({
+        "articleId": article.article_id,
+        "url": article.url,
+        "title": article.title,
+        "body": article.body,
+        "source": article.source,
+        "publishedAt": article.published_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        "symbols": article.symbols,
+        "sentiment": enriched.sentiment,
+        "entities": enriched.entities,
+    });
+    let time = article.published_at.timestamp_millis();
+    let snapshot = Snapshot::Article { id: article.article_id.clone(), time };
+    Ok(Message { channel: "articles".to_owned(), data, snapshot })
+}

@@ -1,0 +1,307 @@
+//! What a function may answer, read strictly: another shape is a failure that says what was
+//! expected.
+
+use crate::record::{OutRecord, Record};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::{Value, value::RawValue};
+use std::collections::{BTreeMap, HashMap};
+use tidemill_api::plan::OutputPlan;
+
+/// An answer, related to the records that were asked about.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// Records to produce.
+    pub outputs: Vec<OutRecord>,
+    /// Records that failed: index into the batch → why.
+    pub failures: BTreeMap<usize, Failure>,
+    /// How many records the function left out on purpose.
+    pub dropped: usize,
+}
+
+/// Why a record failed, in the function's words.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// A short name, such as `MalformedEvent`.
+    pub kind: String,
+    /// What happened.
+    pub message: String,
+}
+
+/// Why an answer is none.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// Not one of the forms.
+    #[error(
+        "the answer is not understood ({0}): expected null, or an object with any of `records` \
+         ([{{\"key\", \"value\" or \"valueBase64\", \"headers\", \"topic\"}}]), `batchItemFailures` \
+         ([{{\"itemIdentifier\": {{\"partition\": \"topic-0\", \"offset\": 15}}}}]) and `dropped`"
+    )]
+    Shape(String),
+    /// A record for a topic that the manifest does not allow.
+    #[error("record {index} names topic `{topic}`, which `output.allowedTopics` does not list")]
+    Topic {
+        /// Which of `records`.
+        index: usize,
+        /// The topic it names.
+        topic: String,
+    },
+    /// A `valueBase64` that is not base64.
+    #[error("record {index} has a `valueBase64` that is not base64: {reason}")]
+    Base64 {
+        /// Which of `records`.
+        index: usize,
+        /// The decoder's reason.
+        reason: String,
+    },
+    /// A failure or drop names a record that was not in the batch.
+    #[error("`{list}` names {partition} offset {offset}, which is not in the batch")]
+    Item {
+        /// `batchItemFailures` or `dropped`.
+        list: &'static str,
+        /// The partition it names.
+        partition: String,
+        /// The offset it names.
+        offset: i64,
+    },
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Form<'a> {
+    #[serde(default, borrow)]
+    records: Option<Vec<RecordForm<'a>>>,
+    #[serde(default)]
+    batch_item_failures: Option<Vec<ItemForm>>,
+    #[serde(default)]
+    dropped: Option<Vec<ItemForm>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct RecordForm<'a> {
+    #[serde(default)]
+    key: Option<String>,
+    #[serde(default, borrow)]
+    value: Option<&'a RawValue>,
+    #[serde(default)]
+    value_base64: Option<String>,
+    #[serde(default)]
+    headers: Option<BTreeMap<String, String>>,
+    #[serde(default)]
+    topic: Option<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ItemForm {
+    item_identifier: Identifier,
+    error_type: Option<String>,
+    error_message: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Identifier {
+    partition: String,
+    offset: i64,
+}
+
+/// Without `output`, only what is about failures is read and any JSON is success.
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FailuresForm {
+    #[serde(default)]
+    batch_item_failures: Option<Vec<ItemForm>>,
+    #[serde(default)]
+    dropped: Option<Vec<ItemForm>>,
+}
+
+/// Reads the answer to an invocation with `records`.
+///
+/// # Errors
+/// When the answer is of another shape, or speaks of records or topics that are not its own.
+pub fn read(body: &[u8], records: &[Record], output: Option<&OutputPlan>) -> Result<Answer, Error> {
+    let Some(output) = output else {
+        let form = if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
+            serde_json::from_slice::<FailuresForm>(body).map_err(|error| Error::Shape(error.to_string()))?
+        } else {
+            FailuresForm::default()
+        };
+        return related(Vec::new(), form.batch_item_failures, form.dropped, records);
+    };
+    if body.trim_ascii().is_empty() {
+        return Ok(Answer::default());
+    }
+    let form: Option<Form<'_>> = serde_json::from_slice(body).map_err(|error| Error::Shape(error.to_string()))?;
+    let form = form.unwrap_or_default();
+    let outputs = form.records.unwrap_or_default();
+    let outputs = outputs
+        .into_iter()
+        .enumerate()
+        .map(|(index, record)| out_record(index, record, output))
+        .collect::<Result<_, _>>()?;
+    related(outputs, form.batch_item_failures, form.dropped, records)
+}
+
+fn related(
+    outputs: Vec<OutRecord>,
+    failures: Option<Vec<ItemForm>>,
+    dropped: Option<Vec<ItemForm>>,
+    records: &[Record],
+) -> Result<Answer, Error> {
+    let mut answer = Answer { outputs, ..Answer::default() };
+    let (failures, dropped) = (failures.unwrap_or_default(), dropped.unwrap_or_default());
+    if failures.is_empty() && dropped.is_empty() {
+        return Ok(answer);
+    }
+    let positions: HashMap<(String, i64), usize> =
+        records.iter().enumerate().map(|(i, record)| ((record.topic_partition(), record.offset), i)).collect();
+    let find = |list, item: &ItemForm| {
+        let Identifier { partition, offset } = &item.item_identifier;
+        let missing = || Error::Item { list, partition: partition.clone(), offset: *offset };
+        positions.get(&(partition.clone(), *offset)).copied().ok_or_else(missing)
+    };
+    for item in &dropped {
+        find("dropped", item)?;
+        answer.dropped += 1;
+    }
+    for item in failures {
+        let index = find("batchItemFailures", &item)?;
+        let kind = item.error_type.unwrap_or_else(|| "BatchItemFailure".to_owned());
+        let message =
+            item.error_message.unwrap_or_else(|| "the function named this record in batchItemFailures".to_owned());
+        answer.failures.insert(index, Failure { kind, message });
+    }
+    Ok(answer)
+}
+
+fn out_record(index: usize, record: RecordForm<'_>, output: &OutputPlan) -> Result<OutRecord, Error> {
+    let topic = match record.topic {
+        Some(topic) if topic == output.topic || output.allowed_topics.contains(&topic) => topic,
+        Some(topic) => return Err(Error::Topic { index, topic }),
+        None => output.topic.clone(),
+    };
+    let value = match (record.value, record.value_base64) {
+        (Some(_), Some(_)) => {
+            return Err(Error::Shape(format!("record {index} has both `value` and `valueBase64`")));
+        }
+        (None, Some(text)) => Some(
+            STANDARD
+                .decode(text)
+                .map(Bytes::from)
+                .map_err(|error| Error::Base64 { index, reason: error.to_string() })?,
+        ),
+        (Some(raw), None) => text_or_json(raw),
+        (None, None) => None,
+    };
+    let headers = record.headers.unwrap_or_default();
+    Ok(OutRecord {
+        topic,
+        key: record.key.map(Bytes::from),
+        value,
+        headers: headers.into_iter().map(|(name, value)| (name, Some(value.into_bytes()))).collect(),
+    })
+}
+
+/// A string is sent as its text, `null` as a tombstone, anything else as the JSON it is.
+fn text_or_json(raw: &RawValue) -> Option<Bytes> {
+    match raw.get().as_bytes().first() {
+        Some(b'"') => match serde_json::from_str::<Value>(raw.get()) {
+            Ok(Value::String(text)) => Some(Bytes::from(text)),
+            _ => Some(Bytes::copy_from_slice(raw.get().as_bytes())),
+        },
+        Some(b'n') => None,
+        _ => Some(Bytes::copy_from_slice(raw.get().as_bytes())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Answer, Failure, read};
+    use crate::record::{OutRecord, Record};
+    use bytes::Bytes;
+    use std::collections::BTreeMap;
+    use tidemill_api::{Delivery, plan::OutputPlan};
+
+    fn output() -> OutputPlan {
+        OutputPlan {
+            cluster: "default/main".to_owned(),
+            topic: "out".to_owned(),
+            allowed_topics: vec!["other".to_owned()],
+            delivery: Delivery::AtLeastOnce,
+        }
+    }
+
+    fn batch() -> Vec<Record> {
+        (10..13).map(|offset| Record { topic: "raw".to_owned(), offset, ..Record::default() }).collect()
+    }
+
+    fn record(topic: &str, key: Option<&str>, value: Option<&str>) -> OutRecord {
+        OutRecord {
+            topic: topic.to_owned(),
+            key: key.map(|key| Bytes::from(key.to_owned())),
+            value: value.map(|value| Bytes::from(value.to_owned())),
+            headers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn records_are_read_in_every_form() {
+        let cases = [
+            ("null", vec![]),
+            ("", vec![]),
+            ("{}", vec![]),
+            (r#"{"records":null}"#, vec![]),
+            (
+                r#"{"records":[{"key":"k","value":{"a": 1.50}}]}"#,
+                vec![record("out", Some("k"), Some(r#"{"a": 1.50}"#))],
+            ),
+            (r#"{"records":[{"value":"te\"xt"}]}"#, vec![record("out", None, Some("te\"xt"))]),
+            (r#"{"records":[{"valueBase64":"SGk="}]}"#, vec![record("out", None, Some("Hi"))]),
+            (r#"{"records":[{"key":"k","value":null}]}"#, vec![record("out", Some("k"), None)]),
+            (r#"{"records":[{"topic":"other","value":7}]}"#, vec![record("other", None, Some("7"))]),
+        ];
+        for (body, expected) in cases {
+            let answer = read(body.as_bytes(), &batch(), Some(&output())).expect(body);
+            assert_eq!(answer, Answer { outputs: expected, ..Answer::default() }, "{body}");
+        }
+    }
+
+    #[test]
+    fn failures_and_drops_are_related_to_the_batch() {
+        let body = r#"{"batchItemFailures":[
+            {"itemIdentifier":{"partition":"raw-0","offset":11},"errorType":"NotHtml","errorMessage":"it is a PDF"}],
+            "dropped":[{"itemIdentifier":{"partition":"raw-0","offset":12},"reason":"duplicate"}]}"#;
+        let failure = Failure { kind: "NotHtml".to_owned(), message: "it is a PDF".to_owned() };
+        let expected = Answer { outputs: vec![], failures: BTreeMap::from([(1, failure)]), dropped: 1 };
+        for output in [None, Some(&output())] {
+            assert_eq!(read(body.as_bytes(), &batch(), output).as_ref(), Ok(&expected));
+        }
+    }
+
+    #[test]
+    fn other_shapes_are_refused_with_what_was_expected() {
+        let cases = [
+            (r#""done""#, "expected null"),
+            (r#"{"record":[]}"#, "expected null"),
+            (r#"{"records":[{"val":1}]}"#, "expected null"),
+            (r#"{"records":[{"value":1,"valueBase64":"SGk="}]}"#, "both `value` and `valueBase64`"),
+            (r#"{"records":[{"valueBase64":"%"}]}"#, "not base64"),
+            (r#"{"records":[{"topic":"raw","value":1}]}"#, "`output.allowedTopics` does not list"),
+            (r#"{"batchItemFailures":[{"itemIdentifier":{"partition":"raw-0","offset":99}}]}"#, "not in the batch"),
+            ("{", "expected null"),
+        ];
+        for (body, words) in cases {
+            let error = read(body.as_bytes(), &batch(), Some(&output())).expect_err(body).to_string();
+            assert!(error.contains(words), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn without_output_any_json_is_success() {
+        for body in ["", "null", "7", r#""ok""#, r#"{"statusCode":200}"#, "[1]", "not json at all"] {
+            assert_eq!(read(body.as_bytes(), &batch(), None), Ok(Answer::default()), "{body}");
+        }
+    }
+}

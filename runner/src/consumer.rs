@@ -1,0 +1,293 @@
+//! Membership in the consumer group: which partitions are ours, and what happens when they come
+//! and go.
+//!
+//! A partition's queue is split off before it is assigned, so that no record takes another way.
+//! A revoked partition is drained first: its task ends what it has begun, the stored offset is
+//! committed, and only then is it given back. The other partitions go on meanwhile.
+
+use crate::{output::Sink, partition::Partition, pipeline::Pipeline};
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::RDKafkaLogLevel,
+    consumer::{
+        BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
+        stream_consumer::StreamPartitionQueue,
+    },
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    util::DefaultRuntime,
+};
+use std::{
+    collections::HashMap,
+    sync::{Arc, OnceLock, Weak},
+    time::Duration,
+};
+use tidemill_api::{Start, plan::KafkaPlan};
+use tidemill_kafka::{Connection, PATIENCE};
+use tokio::{runtime::Handle, task::JoinHandle};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, error, info, warn};
+
+/// A group member.
+pub type Consumer = StreamConsumer<Context>;
+/// The records of one partition.
+pub type Queue = StreamPartitionQueue<Context, DefaultRuntime>;
+
+/// How often stored offsets are committed.
+const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What the consumer's callbacks act on.
+pub struct Context {
+    own: OnceLock<Weak<Consumer>>,
+    runtime: Handle,
+    start: Box<dyn Fn(Assigned) -> JoinHandle<()> + Send + Sync>,
+    tasks: Mutex<HashMap<(String, i32), Task>>,
+    drain: Duration,
+}
+
+/// A partition that was assigned.
+struct Assigned {
+    topic: String,
+    number: i32,
+    queue: Queue,
+    consumer: Arc<Consumer>,
+    stop: CancellationToken,
+}
+
+struct Task {
+    stop: CancellationToken,
+    done: JoinHandle<()>,
+}
+
+/// Joins the group and works until `stop`; then drains, commits and leaves.
+///
+/// `failed` is cancelled from within when the process must start again.
+///
+/// # Errors
+/// When the consumer cannot be made, or a starting position cannot be set.
+pub async fn run<S: Sink>(
+    connection: &Connection,
+    plan: &KafkaPlan,
+    pipeline: Arc<Pipeline<S>>,
+    stop: CancellationToken,
+    failed: CancellationToken,
+) -> Result<(), tidemill_kafka::Error> {
+    begin_at(connection, plan).await?;
+    let limits = plan.batch.clone();
+    let drain = pipeline.plan.timeout + Duration::from_secs(5);
+    let task_failed = failed.clone();
+    let context = Context {
+        own: OnceLock::new(),
+        runtime: Handle::current(),
+        tasks: Mutex::default(),
+        drain,
+        start: Box::new(move |assigned| {
+            let Assigned { topic, number, queue, consumer, stop } = assigned;
+            let (pipeline, limits, failed) = (pipeline.clone(), limits.clone(), task_failed.clone());
+            tokio::spawn(Partition { topic, number, queue, consumer, pipeline, limits, stop, failed }.run())
+        }),
+    };
+    let refused = |source| tidemill_kafka::Error::Client { bootstrap: connection.bootstrap().to_owned(), source };
+    let consumer: Consumer = config(connection, plan).create_with_context(context).map_err(refused)?;
+    let consumer = Arc::new(consumer);
+    consumer.context().own.get_or_init(|| Arc::downgrade(&consumer));
+    let topics: Vec<&str> = plan.topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(refused)?;
+    info!(group = plan.group, topics = ?plan.topics, "joined the consumer group");
+
+    // Callbacks run on the thread that polls, and wait there for partitions to drain: a thread
+    // of its own, so that no work shares it.
+    let polled = consumer.clone();
+    let poll_stop = stop.child_token();
+    let poller = std::thread::Builder::new()
+        .name("kafka-poll".to_owned())
+        .spawn({
+            let poll_stop = poll_stop.clone();
+            move || futures::executor::block_on(poll(&polled, &poll_stop))
+        })
+        .expect("a thread can be started");
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = failed.cancelled() => {}
+    }
+    poll_stop.cancel();
+    let leaving = consumer.clone();
+    let left = tokio::task::spawn_blocking(move || {
+        if poller.join().is_err() {
+            error!("the polling thread has panicked");
+        }
+        leaving.context().release_all(&leaving);
+        leaving.unsubscribe();
+    });
+    if left.await.is_err() {
+        error!("leaving the group has panicked");
+    }
+    info!("left the consumer group");
+    Ok(())
+}
+
+/// Serves callbacks. All records take their partitions' queues.
+async fn poll(consumer: &Consumer, stop: &CancellationToken) {
+    loop {
+        let received = tokio::select! {
+            () = stop.cancelled() => return,
+            received = consumer.recv() => received,
+        };
+        match received {
+            Ok(message) => {
+                error!(
+                    offset = rdkafka::Message::offset(&message),
+                    "a record came by the wrong way and will be read again"
+                );
+            }
+            Err(error) => warn!(%error, "consumer"),
+        }
+    }
+}
+
+fn config(connection: &Connection, plan: &KafkaPlan) -> rdkafka::ClientConfig {
+    let mut config = connection.client_config();
+    let reset = if plan.start == Start::Latest { "latest" } else { "earliest" };
+    config
+        .set("group.id", &plan.group)
+        .set("auto.offset.reset", reset)
+        .set("enable.auto.offset.store", "false")
+        .set("enable.auto.commit", "true")
+        .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", "10000")
+        .set("heartbeat.interval.ms", "1000")
+        .set("fetch.wait.max.ms", "250")
+        .set("queued.min.messages", "20000")
+        .set("queued.max.messages.kbytes", "4096")
+        .set("topic.metadata.refresh.interval.ms", "10000");
+    config
+}
+
+/// Commits the offsets of `start: {timestamp}` for partitions that have none.
+async fn begin_at(connection: &Connection, plan: &KafkaPlan) -> Result<(), tidemill_kafka::Error> {
+    let Start::Timestamp(timestamp) = &plan.start else { return Ok(()) };
+    let Ok(timestamp) = chrono::DateTime::parse_from_rfc3339(timestamp) else { return Ok(()) };
+    let (connection, plan) = (connection.clone(), plan.clone());
+    let committed = tokio::task::spawn_blocking(move || {
+        let observer = connection.observer(&plan.group)?;
+        commit_start(&observer, &plan.topics, timestamp.timestamp_millis()).map_err(|source| {
+            tidemill_kafka::Error::Request { action: "commit the starting position".to_owned(), source }
+        })
+    });
+    committed.await.expect("asking does not panic")
+}
+
+fn commit_start(observer: &BaseConsumer, topics: &[String], millis: i64) -> KafkaResult<()> {
+    let mut asked = TopicPartitionList::new();
+    for topic in topics {
+        let metadata = observer.fetch_metadata(Some(topic), PATIENCE)?;
+        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+            asked.add_partition_offset(topic, partition.id(), Offset::Offset(millis))?;
+        }
+    }
+    let committed = observer.committed_offsets(asked.clone(), PATIENCE)?;
+    let found = observer.offsets_for_times(asked, PATIENCE)?;
+    let mut missing = TopicPartitionList::new();
+    for element in committed.elements().iter().filter(|element| !matches!(element.offset(), Offset::Offset(_))) {
+        if let Some(found) = found.find_partition(element.topic(), element.partition()) {
+            let offset = match found.offset() {
+                Offset::Offset(offset) => offset,
+                _ => observer.fetch_watermarks(element.topic(), element.partition(), PATIENCE)?.1,
+            };
+            missing.add_partition_offset(element.topic(), element.partition(), Offset::Offset(offset))?;
+        }
+    }
+    if missing.count() > 0 { observer.commit(&missing, CommitMode::Sync) } else { Ok(()) }
+}
+
+impl Context {
+    /// Ends the tasks of these partitions and waits until they have.
+    fn drain(&self, partitions: &[(String, i32)]) {
+        let tasks: Vec<Task> = {
+            let mut all = self.tasks.lock();
+            partitions.iter().filter_map(|partition| all.remove(partition)).collect()
+        };
+        for task in &tasks {
+            task.stop.cancel();
+        }
+        let drained = async {
+            for task in tasks {
+                if tokio::time::timeout(self.drain, task.done).await.is_err() {
+                    warn!("a partition did not drain in time; its batch will be repeated");
+                }
+            }
+        };
+        self.runtime.block_on(drained);
+    }
+
+    fn release_all(&self, consumer: &Consumer) {
+        let partitions: Vec<_> = self.tasks.lock().keys().cloned().collect();
+        self.drain(&partitions);
+        commit(consumer.commit_consumer_state(CommitMode::Sync));
+    }
+}
+
+fn commit(result: KafkaResult<()>) {
+    match result {
+        Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
+        Err(error) => warn!(%error, "offsets not committed; records may be repeated"),
+    }
+}
+
+fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {
+    partitions.elements().iter().map(|element| (element.topic().to_owned(), element.partition())).collect()
+}
+
+impl ClientContext for Context {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info => debug!(facility, "{message}"),
+            _ => warn!(facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        warn!(%error, reason, "Kafka client");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn pre_rebalance(&self, base: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(partitions) => {
+                let Some(consumer) = self.own.get().and_then(Weak::upgrade) else { return };
+                let assigned = names(partitions);
+                info!(partitions = ?assigned, "assigned");
+                for (topic, number) in assigned {
+                    let Some(queue) = consumer.split_partition_queue(&topic, number) else {
+                        error!(topic, partition = number, "the partition has no queue");
+                        continue;
+                    };
+                    let stop = CancellationToken::new();
+                    let _entered = self.runtime.enter();
+                    let (name, owner) = (topic.clone(), consumer.clone());
+                    let done =
+                        (self.start)(Assigned { topic: name, number, queue, consumer: owner, stop: stop.clone() });
+                    self.tasks.lock().insert((topic, number), Task { stop, done });
+                }
+                metrics::gauge!("tidemill_runner_partitions").set(self.tasks.lock().len() as f64);
+            }
+            Rebalance::Revoke(partitions) => {
+                let revoked = names(partitions);
+                info!(partitions = ?revoked, lost = base.assignment_lost(), "revoked");
+                metrics::counter!("tidemill_runner_rebalances_total").increment(1);
+                self.drain(&revoked);
+                if !base.assignment_lost() && !revoked.is_empty() {
+                    commit(base.commit_consumer_state(CommitMode::Sync));
+                }
+                metrics::gauge!("tidemill_runner_partitions").set(self.tasks.lock().len() as f64);
+            }
+            Rebalance::Error(error) => error!(%error, "rebalance"),
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        commit(result);
+    }
+}

@@ -1,0 +1,250 @@
+//! One function process as the Runtime API sees it: a state machine without I/O.
+//!
+//! It decides how each call is answered (as AWS's emulator does: 202, 400 for an unknown request
+//! id, 403 for a call in the wrong state, 413 for an answer that is too large) and guarantees
+//! that each invocation handed out has exactly one outcome.
+
+use bytes::Bytes;
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// The largest answer, in bytes: 6 MiB, with AWS's 100 bytes of grace.
+pub const LARGEST_ANSWER: usize = (6 << 20) + 100;
+
+/// What came of an invocation: the answer's body, or why there is none.
+pub type Outcome = Result<Bytes, Failed>;
+
+/// Why an invocation has no answer.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failed {
+    /// The function said so, or answered too much.
+    #[error("{kind}: {message}")]
+    Function {
+        /// `errorType`.
+        kind: String,
+        /// `errorMessage`.
+        message: String,
+    },
+    /// It took too long and was killed.
+    #[error("no answer within {0:?}: the process was killed")]
+    Timeout(Duration),
+    /// Its process ended before it answered.
+    #[error("the process ended before it answered: {0}")]
+    Crash(String),
+}
+
+impl Failed {
+    /// A short name for headers and metrics.
+    #[must_use]
+    pub fn kind(&self) -> &str {
+        match self {
+            Self::Function { kind, .. } => kind,
+            Self::Timeout(_) => "Timeout",
+            Self::Crash(_) => "Crash",
+        }
+    }
+}
+
+/// How a call of the function process is answered.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Reply {
+    /// 202.
+    Accepted,
+    /// 400.
+    UnknownRequest,
+    /// 403.
+    WrongState,
+    /// 413.
+    TooLarge,
+}
+
+/// The state of one function process.
+#[derive(Debug)]
+pub enum State {
+    /// It has started and not yet asked for work.
+    Initializing,
+    /// It waits for work, or is about to ask for it.
+    Idle,
+    /// It works.
+    Busy(InFlight),
+    /// It said that it could not start.
+    InitFailed(String),
+    /// It has ended.
+    Ended,
+}
+
+/// An invocation that was handed out.
+#[derive(Debug)]
+pub struct InFlight {
+    /// Its request id.
+    pub id: String,
+    /// When it was.
+    pub since: Instant,
+    /// Who waits for its outcome.
+    pub outcome: oneshot::Sender<(Outcome, Duration)>,
+}
+
+/// What the function process says when it fails.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// `errorType`.
+    pub kind: String,
+    /// `errorMessage`.
+    pub message: String,
+}
+
+impl State {
+    /// The process asks for work: whether it may have some.
+    pub fn ask(&mut self) -> Result<(), Reply> {
+        match self {
+            Self::Initializing | Self::Idle => {
+                *self = Self::Idle;
+                Ok(())
+            }
+            Self::Busy(_) | Self::InitFailed(_) | Self::Ended => Err(Reply::WrongState),
+        }
+    }
+
+    /// Work was handed out; work for a process that ended meanwhile has failed.
+    pub fn hand_out(&mut self, in_flight: InFlight) {
+        match self {
+            Self::Idle => *self = Self::Busy(in_flight),
+            _ => in_flight.give(Err(Failed::Crash("the process ended while it was given work".to_owned()))),
+        }
+    }
+
+    /// The process answers.
+    pub fn response(&mut self, id: &str, body: Bytes) -> Reply {
+        if body.len() > LARGEST_ANSWER {
+            let message = format!("the answer has {} bytes; at most {LARGEST_ANSWER} are allowed", body.len());
+            let failed = Failed::Function { kind: "Function.ResponseSizeTooLarge".to_owned(), message };
+            return match self.settle(id, Err(failed)) {
+                Reply::Accepted => Reply::TooLarge,
+                other => other,
+            };
+        }
+        self.settle(id, Ok(body))
+    }
+
+    /// The process says that an invocation failed.
+    pub fn error(&mut self, id: &str, complaint: Complaint) -> Reply {
+        let Complaint { kind, message } = complaint;
+        self.settle(id, Err(Failed::Function { kind, message }))
+    }
+
+    /// The process says that it cannot start.
+    pub fn init_error(&mut self, complaint: &Complaint) -> Reply {
+        if !matches!(self, Self::Initializing) {
+            return Reply::WrongState;
+        }
+        *self = Self::InitFailed(format!("{}: {}", complaint.kind, complaint.message));
+        Reply::Accepted
+    }
+
+    /// The process has ended, or must: what was in flight has failed.
+    pub fn end(&mut self, failed: Failed) {
+        if let Self::Busy(in_flight) = std::mem::replace(self, Self::Ended) {
+            in_flight.give(Err(failed));
+        }
+    }
+
+    /// The request id in flight.
+    #[must_use]
+    pub fn request_id(&self) -> Option<&str> {
+        match self {
+            Self::Busy(in_flight) => Some(&in_flight.id),
+            _ => None,
+        }
+    }
+
+    fn settle(&mut self, id: &str, outcome: Outcome) -> Reply {
+        match std::mem::replace(self, Self::Idle) {
+            Self::Busy(in_flight) if in_flight.id == id => {
+                in_flight.give(outcome);
+                Reply::Accepted
+            }
+            Self::Idle => Reply::WrongState,
+            other @ Self::Busy(_) => {
+                *self = other;
+                Reply::UnknownRequest
+            }
+            other => {
+                *self = other;
+                Reply::WrongState
+            }
+        }
+    }
+}
+
+impl InFlight {
+    fn give(self, outcome: Outcome) {
+        // The one who asked may have been stopped meanwhile: then its records are read again.
+        drop(self.outcome.send((outcome, self.since.elapsed())));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Complaint, Failed, InFlight, LARGEST_ANSWER, Outcome, Reply, State};
+    use bytes::Bytes;
+    use std::time::{Duration, Instant};
+    use tokio::sync::oneshot;
+
+    fn busy(id: &str) -> (State, oneshot::Receiver<(Outcome, Duration)>) {
+        let (sender, receiver) = oneshot::channel();
+        let mut state = State::Initializing;
+        state.ask().expect("a new process may ask");
+        state.hand_out(InFlight { id: id.to_owned(), since: Instant::now(), outcome: sender });
+        (state, receiver)
+    }
+
+    fn complaint() -> Complaint {
+        Complaint { kind: "E".to_owned(), message: "m".to_owned() }
+    }
+
+    #[test]
+    fn an_answer_reaches_the_one_who_asked_once() {
+        let (mut state, mut outcome) = busy("a");
+        assert_eq!(state.response("a", Bytes::from_static(b"1")), Reply::Accepted);
+        assert_eq!(outcome.try_recv().map(|(outcome, _)| outcome), Ok(Ok(Bytes::from_static(b"1"))));
+        assert_eq!(state.response("a", Bytes::new()), Reply::WrongState);
+        assert_eq!(state.ask(), Ok(()));
+    }
+
+    #[test]
+    fn calls_in_the_wrong_state_change_nothing() {
+        let (mut state, mut outcome) = busy("a");
+        assert_eq!(state.ask(), Err(Reply::WrongState));
+        assert_eq!(state.init_error(&complaint()), Reply::WrongState);
+        assert_eq!(state.response("b", Bytes::new()), Reply::UnknownRequest);
+        assert_eq!(state.error("b", complaint()), Reply::UnknownRequest);
+        assert!(outcome.try_recv().is_err(), "still in flight");
+        assert_eq!(state.error("a", complaint()), Reply::Accepted);
+        assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Function { .. }), _))));
+
+        let mut state = State::Initializing;
+        assert_eq!(state.response("a", Bytes::new()), Reply::WrongState);
+        assert_eq!(state.init_error(&complaint()), Reply::Accepted);
+        assert_eq!(state.ask(), Err(Reply::WrongState));
+    }
+
+    #[test]
+    fn a_large_answer_fails_the_invocation() {
+        let (mut state, mut outcome) = busy("a");
+        let body = Bytes::from(vec![b' '; LARGEST_ANSWER + 1]);
+        assert_eq!(state.response("a", body), Reply::TooLarge);
+        let Ok((Err(Failed::Function { kind, .. }), _)) = outcome.try_recv() else { panic!("failed") };
+        assert_eq!(kind, "Function.ResponseSizeTooLarge");
+    }
+
+    #[test]
+    fn the_end_of_the_process_fails_what_was_in_flight() {
+        let (mut state, mut outcome) = busy("a");
+        state.end(Failed::Crash("exit status: 1".to_owned()));
+        assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Crash(_)), _))));
+        let (sender, mut late) = oneshot::channel();
+        state.hand_out(InFlight { id: "b".to_owned(), since: Instant::now(), outcome: sender });
+        assert!(matches!(late.try_recv(), Ok((Err(Failed::Crash(_)), _))), "work given to the dead has an outcome too");
+        assert_eq!(state.ask(), Err(Reply::WrongState));
+    }
+}

@@ -1,0 +1,128 @@
+//! Records on their way out: acknowledged by the brokers, or not done.
+//!
+//! An error that time may heal is tried again for as long as the runner lives, since the input
+//! is not committed before; only what the brokers refuse for good is given back.
+
+use crate::record::OutRecord;
+use rdkafka::{
+    error::{KafkaError, RDKafkaErrorCode},
+    message::{Header, OwnedHeaders},
+    producer::{FutureProducer, FutureRecord, Producer},
+    util::Timeout,
+};
+use std::{future::Future, time::Duration};
+use tidemill_kafka::{Connection, PATIENCE};
+use tracing::warn;
+
+/// Where produced records go.
+pub trait Sink: Send + Sync + 'static {
+    /// Produces all of the records, in order, and returns when all are durable.
+    fn produce(&self, records: &[OutRecord]) -> impl Future<Output = Result<(), Error>> + Send;
+}
+
+/// Why records are not durable.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The brokers will never take one of them.
+    #[error("topic {topic} refuses a record of {bytes} bytes: {reason}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// Bytes of key and value.
+        bytes: usize,
+        /// The broker's reason.
+        reason: String,
+    },
+    /// The brokers did not take them yet.
+    #[error("topic {topic} does not take records: {reason}")]
+    Unavailable {
+        /// The topic.
+        topic: String,
+        /// The broker's or the client's reason.
+        reason: String,
+    },
+    /// The producer cannot go on; the process must start again.
+    #[error("the producer has failed for good: {0}")]
+    Fatal(String),
+}
+
+/// Kafka as a sink.
+pub struct KafkaSink(FutureProducer);
+
+impl KafkaSink {
+    /// An idempotent producer for the cluster.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the configuration.
+    pub fn new(connection: &Connection) -> Result<Self, tidemill_kafka::Error> {
+        connection.producer().map(Self)
+    }
+
+    /// Waits until nothing is under way.
+    pub fn flush(&self) {
+        if let Err(error) = self.0.flush(PATIENCE) {
+            warn!(%error, "the producer could not be flushed");
+        }
+    }
+}
+
+impl Sink for KafkaSink {
+    async fn produce(&self, records: &[OutRecord]) -> Result<(), Error> {
+        let sent = records.iter().map(|record| self.send(record));
+        let mut first_error = None;
+        for result in futures::future::join_all(sent).await {
+            if let Err(error) = result {
+                // A record that is refused for good outweighs one that may yet be taken.
+                let outweighs = matches!(error, Error::Refused { .. } | Error::Fatal(_));
+                if outweighs || first_error.is_none() {
+                    first_error = Some(error);
+                }
+            }
+        }
+        first_error.map_or(Ok(()), Err)
+    }
+}
+
+impl KafkaSink {
+    async fn send(&self, record: &OutRecord) -> Result<(), Error> {
+        let headers = record
+            .headers
+            .iter()
+            .fold(OwnedHeaders::new_with_capacity(record.headers.len()), |headers, (key, value)| {
+                headers.insert(Header { key, value: value.as_deref() })
+            });
+        let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic).headers(headers);
+        message.key = record.key.as_deref();
+        message.payload = record.value.as_deref();
+        match self.0.send(message, Timeout::Never).await {
+            Ok(_) => Ok(()),
+            Err((error, _)) => Err(self.classify(record, &error)),
+        }
+    }
+
+    fn classify(&self, record: &OutRecord, error: &KafkaError) -> Error {
+        if let Some((code, reason)) = self.0.client().fatal_error() {
+            return Error::Fatal(format!("{code}: {reason}"));
+        }
+        let topic = record.topic.clone();
+        let reason = error.to_string();
+        match error.rdkafka_error_code() {
+            Some(
+                RDKafkaErrorCode::MessageSizeTooLarge
+                | RDKafkaErrorCode::InvalidMessage
+                | RDKafkaErrorCode::InvalidRecord
+                | RDKafkaErrorCode::InvalidTopic
+                | RDKafkaErrorCode::PolicyViolation
+                | RDKafkaErrorCode::InvalidTimestamp,
+            ) => {
+                let bytes = record.key.as_ref().map_or(0, bytes::Bytes::len)
+                    + record.value.as_ref().map_or(0, bytes::Bytes::len);
+                Error::Refused { topic, bytes, reason }
+            }
+            _ => Error::Unavailable { topic, reason },
+        }
+    }
+}
+
+/// Pauses between attempts to produce: doubled from the first to the last.
+pub const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

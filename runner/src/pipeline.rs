@@ -1,0 +1,326 @@
+//! From records in hand to a durable outcome for each of them.
+//!
+//! `settle` returns `Ok` only when every record it was given has been answered for and its
+//! outputs are acknowledged, or has been acknowledged by the failure destination. Whoever commits
+//! offsets after that, and only after that, loses nothing.
+
+use crate::{
+    answer::{self, Failure},
+    dead_letter,
+    event::{self, ScheduledEvent},
+    invocation::{Failed, Outcome},
+    output::{self, PAUSES, Sink},
+    pool::Pool,
+    record::{OutRecord, Record},
+    retry::{self, Next, Work},
+    stats::Stats,
+};
+use bytes::Bytes;
+use std::sync::Arc;
+use tidemill_api::plan::{FailurePlan, Plan};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+/// What turns records into outcomes.
+pub struct Pipeline<S> {
+    /// The function as it runs.
+    pub plan: Plan,
+    /// Its processes.
+    pub pool: Pool,
+    /// Where outputs go.
+    pub outputs: Arc<S>,
+    /// Where dead letters go: the trigger's cluster, which may be another one.
+    pub dead_letters: Arc<S>,
+    /// What is counted.
+    pub stats: Arc<Stats>,
+    /// What the event says it came from.
+    pub bootstrap_servers: String,
+}
+
+/// Why records have no durable outcome.
+#[derive(Debug, thiserror::Error)]
+pub enum Unsettled {
+    /// The runner stops, or has lost the partition: the records will be read again.
+    #[error("stopped before the records' outcome was durable")]
+    Stopped,
+    /// The failure destination refuses a record for good.
+    #[error("a failed record cannot be kept, so its partition is held")]
+    DeadLetter(#[source] output::Error),
+    /// The producer cannot go on.
+    #[error("records cannot be produced")]
+    Producer(#[source] output::Error),
+}
+
+impl<S: Sink> Pipeline<S> {
+    /// Works on `records` until each has a durable outcome.
+    ///
+    /// `stop` ends pauses and retries, not an invocation in flight.
+    ///
+    /// # Errors
+    /// When it stopped before that.
+    pub async fn settle(&self, records: Vec<Record>, stop: &CancellationToken) -> Result<(), Unsettled> {
+        let (small, large) = self.split_by_size(records);
+        for record in large {
+            let failure = Failure {
+                kind: "PayloadTooLarge".to_owned(),
+                message: format!("the record has {} bytes, above batch.maxBytes", record.size()),
+            };
+            self.give_up(vec![(record, failure)], 0, stop).await?;
+        }
+        let mut stack = Vec::new();
+        if !small.is_empty() {
+            stack.push(Work::new(small));
+        }
+        while let Some(work) = stack.pop() {
+            let Some(mut work) = self.drop_old(work, stop).await? else { continue };
+            if stop.is_cancelled() && work.attempts > 0 {
+                return Err(Unsettled::Stopped);
+            }
+            work.attempts += 1;
+            let Some((next, failures)) = self.attempt(work, stop).await? else { continue };
+            match next {
+                Next::Again(work) => {
+                    warn!(
+                        attempts = work.attempts,
+                        records = work.records.len(),
+                        reason = failures.summary(),
+                        "attempt failed, will retry"
+                    );
+                    self.pause(work.attempts, stop).await?;
+                    stack.push(work);
+                }
+                Next::Split(first, second) => {
+                    let records = first.records.len() + second.records.len();
+                    info!(records, reason = failures.summary(), "splitting a failing batch");
+                    stack.extend([second, first]);
+                }
+                Next::Dead(work) => {
+                    let attempts = work.attempts;
+                    let dead = work.records.into_iter().zip(failures.for_each()).collect();
+                    self.give_up(dead, attempts, stop).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Delivers one firing of a schedule.
+    ///
+    /// # Errors
+    /// When it stopped before the outcome was durable.
+    pub async fn settle_schedule(&self, event: &ScheduledEvent, stop: &CancellationToken) -> Result<(), Unsettled> {
+        let payload = Bytes::from(serde_json::to_vec(event).expect("the event is JSON"));
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let failure = match self.invoke(payload.clone(), 1).await {
+                Ok(body) => match answer::read(&body, &[], self.plan.output.as_ref()) {
+                    Ok(answer) => match self.produce(&answer.outputs, stop).await? {
+                        Ok(()) => break,
+                        Err(refused) => Failure { kind: "OutputRefused".to_owned(), message: refused.to_string() },
+                    },
+                    Err(error) => Failure { kind: "InvalidAnswer".to_owned(), message: error.to_string() },
+                },
+                Err(failed) => Failure { kind: failed.kind().to_owned(), message: failed.to_string() },
+            };
+            if attempts < self.plan.retry.attempts {
+                warn!(attempts, reason = failure.message, "attempt failed, will retry");
+                self.pause(attempts, stop).await?;
+                continue;
+            }
+            let record = Record { topic: self.plan.name.clone(), value: Some(payload.to_vec()), ..Record::default() };
+            self.give_up(vec![(record, failure)], attempts, stop).await?;
+            return Ok(());
+        }
+        self.stats.settled(1);
+        Ok(())
+    }
+
+    /// One invocation and what follows from its answer.
+    async fn attempt(&self, work: Work, stop: &CancellationToken) -> Result<Option<(Next, Failures)>, Unsettled> {
+        let retry = &self.plan.retry;
+        let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
+        let outcome = self.invoke(payload, work.records.len()).await;
+        let whole = |kind: &str, message: String| Failures::Whole(Failure { kind: kind.to_owned(), message });
+        let body = match outcome {
+            Ok(body) => body,
+            Err(failed) => {
+                let failures = whole(failed.kind(), failed.to_string());
+                return Ok(Some((work.failed(retry), failures)));
+            }
+        };
+        let answer = match answer::read(&body, &work.records, self.plan.output.as_ref()) {
+            Ok(answer) => answer,
+            Err(error) => {
+                let failures = whole("InvalidAnswer", error.to_string());
+                return Ok(Some((work.failed(retry), failures)));
+            }
+        };
+        if let Err(refused) = self.produce(&answer.outputs, stop).await? {
+            let failures = whole("OutputRefused", refused.to_string());
+            return Ok(Some((work.failed(retry), failures)));
+        }
+        self.stats.dropped(answer.dropped);
+        self.stats.settled(work.records.len() - answer.failures.len());
+        if answer.failures.is_empty() {
+            return Ok(None);
+        }
+        let attempts = work.attempts;
+        let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
+        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts };
+        // The function has named the guilty records: there is nothing to bisect.
+        let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
+        Ok(Some((next, Failures::Each(answer.failures.into_values().collect()))))
+    }
+
+    async fn invoke(&self, payload: Bytes, records: usize) -> Outcome {
+        let id = uuid::Uuid::new_v4().to_string();
+        let (outcome, busy) = self.pool.invoke(id, payload).await;
+        let result = match &outcome {
+            Ok(_) => "success",
+            Err(Failed::Function { .. }) => "error",
+            Err(Failed::Timeout(_)) => "timeout",
+            Err(Failed::Crash(_)) => "crash",
+        };
+        self.stats.invoked(records, busy, result);
+        outcome
+    }
+
+    /// Produces until the brokers have it; the inner error is a refusal for good.
+    async fn produce(
+        &self,
+        records: &[OutRecord],
+        stop: &CancellationToken,
+    ) -> Result<Result<(), output::Error>, Unsettled> {
+        if records.is_empty() {
+            return Ok(Ok(()));
+        }
+        match self.persist(&self.outputs, records, stop).await {
+            Ok(()) => {
+                self.stats.produced(records.len());
+                Ok(Ok(()))
+            }
+            Err(Persist::Refused(error)) => Ok(Err(error)),
+            Err(Persist::Unsettled(unsettled)) => Err(unsettled),
+        }
+    }
+
+    async fn persist(&self, sink: &S, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
+        let mut pause = PAUSES.0;
+        loop {
+            match sink.produce(records).await {
+                Ok(()) => return Ok(()),
+                Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
+                Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
+                Err(error @ output::Error::Unavailable { .. }) => {
+                    warn!(%error, retry_in = ?pause, "records are not produced yet");
+                    tokio::select! {
+                        () = stop.cancelled() => return Err(Persist::Unsettled(Unsettled::Stopped)),
+                        () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn give_up(
+        &self,
+        dead: Vec<(Record, Failure)>,
+        attempts: u32,
+        stop: &CancellationToken,
+    ) -> Result<(), Unsettled> {
+        let count = dead.len();
+        let mut letters = Vec::with_capacity(count);
+        for (record, failure) in dead {
+            warn!(
+                topic = record.topic,
+                partition = record.partition,
+                offset = record.offset,
+                attempts,
+                kind = failure.kind,
+                reason = failure.message,
+                "record goes to the failure destination"
+            );
+            let topic = self.plan.dead_letter_topic(&record.topic).unwrap_or_default();
+            letters.push(dead_letter::record(record, topic, &failure, attempts));
+        }
+        debug_assert!(!matches!(self.plan.on_failure, FailurePlan::S3(_)), "refused at start until it is there");
+        match self.persist(&self.dead_letters, &letters, stop).await {
+            Ok(()) => {
+                self.stats.dead_lettered(count);
+                self.stats.settled(count);
+                Ok(())
+            }
+            Err(Persist::Unsettled(unsettled)) => Err(unsettled),
+            Err(Persist::Refused(refused)) => {
+                error!(error = %refused, "the failure destination refuses a record: its partition is held. Raise the topic's max.message.bytes");
+                Err(Unsettled::DeadLetter(refused))
+            }
+        }
+    }
+
+    fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
+        let limit = self.plan.kafka().map_or(u64::MAX, |kafka| kafka.batch.max_bytes.get());
+        records.into_iter().partition(|record| record.size() <= limit)
+    }
+
+    async fn drop_old(&self, work: Work, stop: &CancellationToken) -> Result<Option<Work>, Unsettled> {
+        let Some(limit) = self.plan.retry.max_age else { return Ok(Some(work)) };
+        let oldest = chrono::Utc::now().timestamp_millis() - i64::try_from(limit.get().as_millis()).unwrap_or(i64::MAX);
+        let attempts = work.attempts;
+        let (young, old): (Vec<_>, Vec<_>) =
+            work.records.into_iter().partition(|record| record.timestamp == 0 || record.timestamp >= oldest);
+        let dead: Vec<_> = old
+            .into_iter()
+            .map(|record| {
+                let message = format!("the record is older than retry.maxAge ({limit})");
+                (record, Failure { kind: "RecordExpired".to_owned(), message })
+            })
+            .collect();
+        if !dead.is_empty() {
+            self.give_up(dead, attempts, stop).await?;
+        }
+        Ok((!young.is_empty()).then_some(Work { records: young, attempts }))
+    }
+
+    async fn pause(&self, attempts: u32, stop: &CancellationToken) -> Result<(), Unsettled> {
+        let pause = retry::pause(&self.plan.retry.backoff, attempts, &mut rand::rng());
+        tokio::select! {
+            () = stop.cancelled() => Err(Unsettled::Stopped),
+            () = sleep(pause) => Ok(()),
+        }
+    }
+}
+
+/// Why the records of a piece of work failed.
+enum Failures {
+    /// All for one reason.
+    Whole(Failure),
+    /// Each for its own.
+    Each(Vec<Failure>),
+}
+
+impl Failures {
+    fn summary(&self) -> &str {
+        match self {
+            Self::Whole(failure) => &failure.message,
+            Self::Each(failures) => failures.first().map_or("", |failure| &failure.message),
+        }
+    }
+
+    fn for_each(self) -> Box<dyn Iterator<Item = Failure> + Send> {
+        match self {
+            Self::Whole(failure) => Box::new(std::iter::repeat(failure)),
+            Self::Each(failures) => Box::new(failures.into_iter()),
+        }
+    }
+}
+
+/// Why records are not durable.
+enum Persist {
+    /// The brokers will never take one of them.
+    Refused(output::Error),
+    /// It stopped before.
+    Unsettled(Unsettled),
+}

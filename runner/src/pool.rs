@@ -1,0 +1,121 @@
+//! The function's processes and the queue of work before them.
+//!
+//! A job that entered the queue gets exactly one outcome, or its sender is dropped with the
+//! pool: then nobody may count it as done.
+
+use crate::{
+    invocation::{Failed, Outcome},
+    process::{self, Bootstrap},
+};
+use bytes::Bytes;
+use std::{sync::Arc, time::Duration};
+use tidemill_service::admin::Readiness;
+use tokio::{
+    sync::{Mutex, mpsc, oneshot, watch},
+    task::JoinSet,
+};
+use tokio_util::sync::CancellationToken;
+
+/// One invocation to make.
+pub struct Job {
+    /// The request id.
+    pub id: String,
+    /// The event.
+    pub payload: Bytes,
+    /// How long it may take.
+    pub timeout: Duration,
+    /// Who waits for the outcome.
+    pub outcome: oneshot::Sender<(Outcome, Duration)>,
+}
+
+/// Where processes take their work from: each job goes to one of them.
+#[derive(Clone)]
+pub struct Queue(Arc<Mutex<mpsc::Receiver<Job>>>);
+
+impl Queue {
+    /// The next job; `None` when there will be none.
+    ///
+    /// Dropping the future takes no job with it.
+    pub async fn take(&self) -> Option<Job> {
+        loop {
+            let job = self.0.lock().await.recv().await?;
+            if !job.outcome.is_closed() {
+                return Some(job);
+            }
+        }
+    }
+}
+
+/// How the function's processes are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// None has asked for work yet.
+    #[default]
+    Starting,
+    /// At least one has asked for work.
+    Ready,
+    /// The last start failed, with this reason.
+    Failing(String),
+}
+
+/// The function's processes.
+pub struct Pool {
+    jobs: mpsc::Sender<Job>,
+    timeout: Duration,
+    health: watch::Receiver<Health>,
+    stop: CancellationToken,
+    slots: Mutex<JoinSet<()>>,
+}
+
+impl Pool {
+    /// Starts `concurrency` processes, each supervised until [`Pool::stop`].
+    #[must_use]
+    pub fn start(bootstrap: Bootstrap, concurrency: u32, timeout: Duration, readiness: &Readiness) -> Self {
+        let (jobs, receiver) = mpsc::channel(1);
+        let queue = Queue(Arc::new(Mutex::new(receiver)));
+        let stop = CancellationToken::new();
+        let (health_sender, health) = watch::channel(Health::Starting);
+        let bootstrap = Arc::new(bootstrap);
+        let mut slots = JoinSet::new();
+        for _ in 0..concurrency {
+            let supervisor = process::Supervisor {
+                bootstrap: bootstrap.clone(),
+                queue: queue.clone(),
+                health: health_sender.clone(),
+                readiness: readiness.clone(),
+                stop: stop.clone(),
+                timeout,
+            };
+            slots.spawn(supervisor.run());
+        }
+        Self { jobs, timeout, health, stop, slots: Mutex::new(slots) }
+    }
+
+    /// Makes one invocation.
+    ///
+    /// Waits for a process to be free, however long that takes; the time-out counts from then.
+    ///
+    /// Answers the outcome and how long the function worked.
+    pub async fn invoke(&self, id: String, payload: Bytes) -> (Outcome, Duration) {
+        let (outcome, answer) = oneshot::channel();
+        let job = Job { id, payload, timeout: self.timeout, outcome };
+        let ended = || (Err(Failed::Crash("the runner is stopping".to_owned())), Duration::ZERO);
+        if self.jobs.send(job).await.is_err() {
+            return ended();
+        }
+        answer.await.unwrap_or_else(|_| ended())
+    }
+
+    /// How the processes are, as it changes.
+    #[must_use]
+    pub fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    /// Ends the processes: SIGTERM, then SIGKILL.
+    pub async fn stop(&self) {
+        self.stop.cancel();
+        let mut slots = self.slots.lock().await;
+        while slots.join_next().await.is_some() {}
+    }
+}

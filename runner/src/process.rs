@@ -1,0 +1,273 @@
+//! One function process: started, watched, killed when it takes too long, started again.
+//!
+//! A process that can't be started, or ends before it asks for work, is tried again with
+//! back-off for as long as the runner lives. Its records wait meanwhile; they do not fail.
+
+use crate::{
+    invocation::{Failed, State},
+    pool::{Health, Queue},
+    runtime_api::{self, Progress, Slot},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    ffi::OsString,
+    io,
+    os::unix::process::ExitStatusExt,
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+use tidemill_service::{
+    admin::Readiness,
+    child::{self, Launcher},
+};
+use tokio::{
+    io::{AsyncBufReadExt, AsyncRead, BufReader},
+    net::TcpListener,
+    process::Child,
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
+
+/// How long a process may take to end after SIGTERM.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Pauses between starts that fail: doubled from the first to the last.
+const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// The longest line of a function's output that is kept in one piece, in bytes.
+const LONGEST_LINE: usize = 64 << 10;
+
+/// How to start the function.
+#[derive(Clone, Debug)]
+pub struct Bootstrap {
+    /// The program and its arguments.
+    pub command: Vec<OsString>,
+    /// Where it runs.
+    pub directory: Option<PathBuf>,
+    /// Its whole environment, but for what the Runtime API adds.
+    pub environment: BTreeMap<String, String>,
+    /// What ties it to this process.
+    pub launcher: Launcher,
+    /// The function's name, as it is told.
+    pub function: String,
+    /// `_HANDLER`.
+    pub handler: String,
+    /// MiB of memory, as it is told.
+    pub memory_mib: u64,
+}
+
+/// Keeps one process running.
+pub struct Supervisor {
+    /// How to start it.
+    pub bootstrap: Arc<Bootstrap>,
+    /// Where its work comes from.
+    pub queue: Queue,
+    /// Who is told how it is.
+    pub health: watch::Sender<Health>,
+    /// Set once it asks for work.
+    pub readiness: Readiness,
+    /// Cancelled when it should end.
+    pub stop: CancellationToken,
+    /// How long an invocation may take.
+    pub timeout: Duration,
+}
+
+/// How a process's life ended.
+enum End {
+    /// It was told to.
+    Stopped,
+    /// It asked for work at least once.
+    AfterWork(String),
+    /// It never asked for work.
+    BeforeWork(String),
+}
+
+impl Supervisor {
+    /// Starts the process again and again until told to stop.
+    pub async fn run(self) {
+        let mut pause = PAUSES.0;
+        loop {
+            let end = match self.live().await {
+                Ok(end) => end,
+                Err(error) => End::BeforeWork(format!("{} cannot be started: {error}", self.program())),
+            };
+            match end {
+                End::Stopped => return,
+                End::AfterWork(reason) => {
+                    warn!(reason, "function process ended");
+                    pause = PAUSES.0;
+                }
+                End::BeforeWork(reason) => {
+                    warn!(reason, retry_in = ?pause, "function process failed to start");
+                    metrics::counter!("tidemill_runner_init_failures_total").increment(1);
+                    self.health.send_replace(Health::Failing(reason));
+                    self.readiness.set(false);
+                }
+            }
+            tokio::select! {
+                () = self.stop.cancelled() => return,
+                () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+            }
+        }
+    }
+
+    /// One life of the process.
+    async fn live(&self) -> io::Result<End> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
+        let address = listener.local_addr()?.to_string();
+        let (progress, mut changes) = watch::channel(Progress::default());
+        let slot = Arc::new(Slot {
+            state: Mutex::new(State::Initializing),
+            progress,
+            ended: CancellationToken::new(),
+            queue: self.queue.clone(),
+            arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", self.bootstrap.function),
+        });
+        let mut process = self.spawn(&address)?;
+        let forwarders = forward_output(&mut process, &slot);
+        let api = runtime_api::routes(slot.clone());
+        let server = tokio::spawn(async move { axum::serve(listener, api).await });
+        let mut ready = false;
+        let end = loop {
+            let Progress { asked, deadline } = *changes.borrow_and_update();
+            if asked && !ready {
+                ready = true;
+                self.health.send_replace(Health::Ready);
+                self.readiness.set(true);
+            }
+            tokio::select! {
+                status = process.wait() => break self.ended(&slot, status?),
+                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    child::kill(&mut process).await?;
+                    slot.state.lock().end(Failed::Timeout(self.timeout));
+                    metrics::counter!("tidemill_runner_timeouts_total").increment(1);
+                    break End::AfterWork(format!("killed after {:?} without an answer", self.timeout));
+                }
+                changed = changes.changed() => debug_assert!(changed.is_ok(), "the slot holds the sender"),
+                () = self.stop.cancelled() => {
+                    child::stop(&mut process, PATIENCE).await?;
+                    slot.state.lock().end(Failed::Crash("the runner is stopping".to_owned()));
+                    break End::Stopped;
+                }
+            }
+        };
+        slot.ended.cancel();
+        server.abort();
+        for forwarder in forwarders {
+            // The pipes close with the process group; a grandchild that keeps one is not waited for.
+            drop(tokio::time::timeout(Duration::from_millis(200), forwarder).await);
+        }
+        Ok(end)
+    }
+
+    fn ended(&self, slot: &Slot, status: ExitStatus) -> End {
+        let reason = describe(status);
+        let mut state = slot.state.lock();
+        let complaint = match &*state {
+            State::InitFailed(complaint) => Some(complaint.clone()),
+            _ => None,
+        };
+        state.end(Failed::Crash(reason.clone()));
+        match complaint {
+            Some(complaint) => End::BeforeWork(format!("{} reported an init error: {complaint}", self.program())),
+            None if slot.progress.borrow().asked => End::AfterWork(reason),
+            None => End::BeforeWork(format!("{} ended before it asked for work: {reason}", self.program())),
+        }
+    }
+
+    fn spawn(&self, api: &str) -> io::Result<Child> {
+        let bootstrap = &self.bootstrap;
+        let (program, arguments) = bootstrap
+            .command
+            .split_first()
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "the command is empty"))?;
+        let mut command = child::command(&bootstrap.launcher, program);
+        command
+            .args(arguments)
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .env("LANG", "C.UTF-8")
+            .env("TZ", ":UTC")
+            .env("AWS_REGION", "us-east-1")
+            .env("AWS_DEFAULT_REGION", "us-east-1")
+            .envs(&bootstrap.environment)
+            .env("AWS_LAMBDA_RUNTIME_API", api)
+            .env("AWS_LAMBDA_FUNCTION_NAME", &bootstrap.function)
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", bootstrap.memory_mib.to_string())
+            .env("AWS_LAMBDA_LOG_GROUP_NAME", format!("/aws/lambda/{}", bootstrap.function))
+            .env("AWS_LAMBDA_LOG_STREAM_NAME", std::process::id().to_string())
+            .env("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand")
+            .env("AWS_EXECUTION_ENV", "AWS_Lambda_provided")
+            .env("_HANDLER", &bootstrap.handler)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        if let Some(directory) = &bootstrap.directory {
+            command.current_dir(directory).env("LAMBDA_TASK_ROOT", directory);
+        }
+        let process = command.spawn()?;
+        info!(pid = process.id(), program = %self.program(), "function process started");
+        Ok(process)
+    }
+
+    fn program(&self) -> String {
+        self.bootstrap.command.first().map_or_else(String::new, |program| program.to_string_lossy().into_owned())
+    }
+}
+
+fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("exit code {code}"),
+        (None, Some(signal)) => format!("killed by signal {signal}"),
+        (None, None) => "ended".to_owned(),
+    }
+}
+
+/// The function's own output becomes log lines with the request id in flight.
+fn forward_output(process: &mut Child, slot: &Arc<Slot>) -> Vec<tokio::task::JoinHandle<()>> {
+    let stdout = process.stdout.take().map(|pipe| tokio::spawn(forward(pipe, "stdout", slot.clone())));
+    let stderr = process.stderr.take().map(|pipe| tokio::spawn(forward(pipe, "stderr", slot.clone())));
+    stdout.into_iter().chain(stderr).collect()
+}
+
+async fn forward(pipe: impl AsyncRead + Unpin, stream: &'static str, slot: Arc<Slot>) {
+    let mut reader = BufReader::new(pipe);
+    let mut line = Vec::new();
+    loop {
+        line.clear();
+        match read_line(&mut reader, &mut line).await {
+            Ok(0) => return,
+            Ok(_) => {
+                let text = String::from_utf8_lossy(&line);
+                let id = slot.state.lock().request_id().map(str::to_owned);
+                info!(target: "function", request_id = id, stream, "{}", text.trim_end());
+            }
+            Err(error) => {
+                warn!(%error, stream, "a function's output could not be read");
+                return;
+            }
+        }
+    }
+}
+
+/// Reads to the end of the line, or a piece of at most [`LONGEST_LINE`] bytes.
+async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin), line: &mut Vec<u8>) -> io::Result<usize> {
+    loop {
+        let available = reader.fill_buf().await?;
+        if available.is_empty() {
+            return Ok(line.len());
+        }
+        let room = LONGEST_LINE - line.len();
+        let end = available.iter().take(room).position(|byte| *byte == b'\n').map(|at| at + 1);
+        let taken = end.unwrap_or_else(|| available.len().min(room));
+        line.extend_from_slice(&available[..taken]);
+        reader.consume(taken);
+        if end.is_some() || line.len() == LONGEST_LINE {
+            return Ok(line.len());
+        }
+    }
+}

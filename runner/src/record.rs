@@ -1,0 +1,83 @@
+//! A Kafka record in hand, and one on its way out.
+
+use bytes::Bytes;
+use rdkafka::{
+    Timestamp,
+    message::{BorrowedMessage, Headers, Message},
+};
+
+/// A record's headers, in their order; a value may be absent.
+pub type HeaderList = Vec<(String, Option<Vec<u8>>)>;
+
+/// A record as it was read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Record {
+    /// The topic.
+    pub topic: String,
+    /// The partition.
+    pub partition: i32,
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Unix milliseconds; 0 where the record has none.
+    pub timestamp: i64,
+    /// Whether the broker set the timestamp (`LOG_APPEND_TIME`).
+    pub log_append_time: bool,
+    /// The key.
+    pub key: Option<Vec<u8>>,
+    /// The value; absent in a tombstone.
+    pub value: Option<Vec<u8>>,
+    /// The headers.
+    pub headers: HeaderList,
+}
+
+impl Record {
+    /// Copies a record out of librdkafka's memory.
+    #[must_use]
+    pub fn copy(message: &BorrowedMessage<'_>) -> Self {
+        let (timestamp, log_append_time) = match message.timestamp() {
+            Timestamp::NotAvailable => (0, false),
+            Timestamp::CreateTime(millis) => (millis, false),
+            Timestamp::LogAppendTime(millis) => (millis, true),
+        };
+        let headers = message.headers().map_or_else(Vec::new, |headers| {
+            headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
+        });
+        Self {
+            topic: message.topic().to_owned(),
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp,
+            log_append_time,
+            key: message.key().map(<[u8]>::to_vec),
+            value: message.payload().map(<[u8]>::to_vec),
+            headers,
+        }
+    }
+
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let headers: usize =
+            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
+        (self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers) as u64
+    }
+
+    /// `topic-partition`, as Lambda's event names it.
+    #[must_use]
+    pub fn topic_partition(&self) -> String {
+        format!("{}-{}", self.topic, self.partition)
+    }
+}
+
+/// A record to produce.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutRecord {
+    /// The topic.
+    pub topic: String,
+    /// The key.
+    pub key: Option<Bytes>,
+    /// The value; absent makes a tombstone.
+    pub value: Option<Bytes>,
+    /// The headers.
+    pub headers: HeaderList,
+}

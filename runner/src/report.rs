@@ -1,0 +1,56 @@
+//! What a runner tells the program that started it: a JSON line on standard output whenever
+//! something changed, at most ten times a second, and a last one before it ends.
+
+use crate::{pool::Health, stats::Totals};
+use serde::{Deserialize, Serialize};
+use std::{io::Write, time::Duration};
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+
+/// The longest a change waits before it is told.
+const INTERVAL: Duration = Duration::from_millis(100);
+
+/// How a runner is.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Report {
+    /// `host:port` of `/live`, `/ready`, `/metrics` and, under a schedule, `/schedule`.
+    pub admin: String,
+    /// Whether the function asks for work.
+    pub ready: bool,
+    /// Why it cannot be started.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failing: Option<String>,
+    /// What was done since the start.
+    pub totals: Totals,
+}
+
+/// Writes a line for each change until `stop`, then the last one.
+pub async fn write(
+    admin: String,
+    mut totals: watch::Receiver<Totals>,
+    mut health: watch::Receiver<Health>,
+    stop: CancellationToken,
+) {
+    loop {
+        line(&admin, *totals.borrow_and_update(), &health.borrow_and_update().clone());
+        tokio::select! {
+            changed = totals.changed() => if changed.is_err() { return },
+            changed = health.changed() => if changed.is_err() { return },
+            () = stop.cancelled() => break,
+        }
+        sleep(INTERVAL).await;
+    }
+    line(&admin, *totals.borrow(), &health.borrow().clone());
+}
+
+fn line(admin: &str, totals: Totals, health: &Health) {
+    let failing = match health {
+        Health::Failing(reason) => Some(reason.clone()),
+        Health::Starting | Health::Ready => None,
+    };
+    let report = Report { admin: admin.to_owned(), ready: *health == Health::Ready, failing, totals };
+    let text = serde_json::to_string(&report).expect("the report is JSON");
+    // Nobody may be reading any more; the work goes on.
+    drop(writeln!(std::io::stdout().lock(), "{text}"));
+}

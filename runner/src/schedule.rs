@@ -1,0 +1,30 @@
+//! The schedule trigger's way in: `POST /schedule` with a Scheduled Event.
+//!
+//! Whoever keeps the clock posts the event until it is answered 200, which is after the outcome
+//! is durable. One at a time: the next firing comes after this one's outcome.
+
+use crate::{event::ScheduledEvent, output::Sink, pipeline::Pipeline};
+use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use std::sync::Arc;
+use tokio::sync::Mutex;
+use tokio_util::sync::CancellationToken;
+
+/// The route of a function with a schedule trigger.
+pub fn route<S: Sink>(pipeline: Arc<Pipeline<S>>, stop: CancellationToken) -> Router {
+    let clock = Arc::new(Clock { pipeline, stop, turn: Mutex::new(()) });
+    Router::new().route("/schedule", post(fire::<S>)).with_state(clock)
+}
+
+struct Clock<S> {
+    pipeline: Arc<Pipeline<S>>,
+    stop: CancellationToken,
+    turn: Mutex<()>,
+}
+
+async fn fire<S: Sink>(State(clock): State<Arc<Clock<S>>>, Json(event): Json<ScheduledEvent>) -> (StatusCode, String) {
+    let _turn = clock.turn.lock().await;
+    match clock.pipeline.settle_schedule(&event, &clock.stop).await {
+        Ok(()) => (StatusCode::OK, "done\n".to_owned()),
+        Err(unsettled) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unsettled}\n")),
+    }
+}

@@ -1,0 +1,9 @@
+//! The shell of a long-lived process: logs, metrics, admin listener, shutdown, children.
+//!
+//! Nothing here knows a Tidemill resource, so every program can use all of it.
+
+pub mod admin;
+pub mod child;
+pub mod logging;
+pub mod metrics;
+pub mod shutdown;

@@ -1,0 +1,167 @@
+//! Apache Kafka 4.1 in KRaft mode: one broker, or three that replicate.
+
+use crate::{cache, daemon::Daemon, programs::run};
+use anyhow::{Context, Result};
+use std::{fs, path::PathBuf, process::Command, time::Duration};
+
+const POM: &str = include_str!("../kafka/pom.xml");
+/// How long a broker may take to listen.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A cluster of brokers.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    brokers: Vec<Daemon>,
+}
+
+/// How many brokers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Size {
+    /// One broker, port 29092.
+    One,
+    /// Three brokers, ports 29192, 29292 and 29392: replication 3, min ISR 2.
+    Three,
+}
+
+impl Cluster {
+    /// The cluster of that size, whether it runs or not.
+    ///
+    /// # Errors
+    /// When the cache folder is unknown.
+    pub fn new(size: Size) -> Result<Self> {
+        let ports: &[u16] = match size {
+            Size::One => &[29_092],
+            Size::Three => &[29_192, 29_292, 29_392],
+        };
+        let brokers = ports.iter().map(|port| Daemon::new(&format!("kafka-{port}"), *port));
+        Ok(Self { brokers: brokers.collect::<Result<_>>()? })
+    }
+
+    /// `host:port,…` for clients.
+    #[must_use]
+    pub fn bootstrap(&self) -> String {
+        self.brokers.iter().map(|broker| broker.address.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// The brokers, to stop, freeze or kill one.
+    #[must_use]
+    pub fn brokers(&self) -> &[Daemon] {
+        &self.brokers
+    }
+
+    /// Starts the brokers that do not run, installing Kafka first where it is missing.
+    ///
+    /// # Errors
+    /// When it cannot be installed or does not start.
+    pub fn start(&self) -> Result<()> {
+        let jars = install()?;
+        let missing: Vec<_> = self.brokers.iter().enumerate().filter(|(_, broker)| broker.pid().is_none()).collect();
+        std::thread::scope(|scope| {
+            let jars = &jars;
+            let starts: Vec<_> = missing
+                .iter()
+                .map(|(index, broker)| scope.spawn(move || self.start_broker(*index, broker, jars)))
+                .collect();
+            starts.into_iter().try_for_each(|start| start.join().expect("starting a broker does not panic"))
+        })
+    }
+
+    /// Starts one broker again, with the data it has.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub fn start_one(&self, index: usize) -> Result<()> {
+        self.start_broker(index, &self.brokers[index], &install()?)
+    }
+
+    /// Stops all brokers and forgets their data.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn remove(&self) -> Result<()> {
+        self.brokers.iter().try_for_each(Daemon::remove)
+    }
+
+    fn start_broker(&self, index: usize, broker: &Daemon, jars: &str) -> Result<()> {
+        let folder = broker.folder();
+        fs::create_dir_all(folder)?;
+        let config = folder.join("server.properties");
+        if !folder.join("data/meta.properties").is_file() {
+            fs::write(&config, self.properties(index))?;
+            run(java(jars, "256m", "kafka.tools.StorageTool")
+                .args(["format", "-t", "VGlkZW1pbGxUZXN0YmVkMQ", "-c"])
+                .arg(&config))
+            .context("failed to format the broker's folder")?;
+        }
+        let arguments = [
+            "-Xmx512m".to_owned(),
+            "-Xms256m".to_owned(),
+            "-XX:+UseSerialGC".to_owned(),
+            "-cp".to_owned(),
+            jars.to_owned(),
+            "kafka.Kafka".to_owned(),
+            config.display().to_string(),
+        ];
+        broker.start("java", &arguments, PATIENCE)
+    }
+
+    fn properties(&self, index: usize) -> String {
+        let broker = &self.brokers[index];
+        let ip = broker.address.ip();
+        let controller = |broker: &Daemon| broker.address.port() + 1;
+        let voters: Vec<_> =
+            self.brokers.iter().enumerate().map(|(i, peer)| format!("{}@{ip}:{}", i + 1, controller(peer))).collect();
+        let (replicas, in_sync) = if self.brokers.len() > 1 { (3, 2) } else { (1, 1) };
+        [
+            "process.roles=broker,controller".to_owned(),
+            format!("node.id={}", index + 1),
+            format!("controller.quorum.voters={}", voters.join(",")),
+            format!("listeners=PLAINTEXT://{},CONTROLLER://{ip}:{}", broker.address, controller(broker)),
+            format!("advertised.listeners=PLAINTEXT://{}", broker.address),
+            "controller.listener.names=CONTROLLER".to_owned(),
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned(),
+            format!("log.dirs={}", broker.folder().join("data").display()),
+            format!("default.replication.factor={replicas}"),
+            format!("min.insync.replicas={in_sync}"),
+            format!("offsets.topic.replication.factor={replicas}"),
+            "offsets.topic.num.partitions=3".to_owned(),
+            format!("transaction.state.log.replication.factor={replicas}"),
+            format!("transaction.state.log.min.isr={in_sync}"),
+            "transaction.state.log.num.partitions=3".to_owned(),
+            "group.initial.rebalance.delay.ms=0".to_owned(),
+            "auto.create.topics.enable=false".to_owned(),
+            "num.partitions=6".to_owned(),
+            String::new(),
+        ]
+        .join("\n")
+    }
+}
+
+fn java(jars: &str, memory: &str, class: &str) -> Command {
+    let mut command = Command::new("java");
+    command.arg(format!("-Xmx{memory}")).args(["-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-cp", jars, class]);
+    command
+}
+
+/// Kafka's class path, fetched by Maven the first time.
+///
+/// # Errors
+/// When Maven fails.
+pub fn install() -> Result<String> {
+    let folder: PathBuf = cache()?.join("kafka-4.1.1");
+    let jars = folder.join("libs");
+    if !folder.join("complete").is_file() {
+        eprintln!("testbed: fetching Kafka 4.1.1 into {}", folder.display());
+        fs::create_dir_all(&folder)?;
+        let pom = folder.join("pom.xml");
+        fs::write(&pom, POM)?;
+        run(Command::new("mvn")
+            .args(["-q", "-B", "-f"])
+            .arg(&pom)
+            .arg("dependency:copy-dependencies")
+            .arg(format!("-DoutputDirectory={}", jars.display())))
+        .context("failed to fetch Kafka: is Maven installed (Debian: apt-get install maven)?")?;
+        fs::write(folder.join("complete"), "")?;
+    }
+    Ok(format!("{}/*", jars.display()))
+}

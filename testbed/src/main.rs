@@ -1,0 +1,109 @@
+//! The `testbed` program: real services for tests and demos, started and stopped by one command.
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+use std::{net::SocketAddr, path::PathBuf};
+use tidemill_testbed::{
+    daemon::Daemon,
+    kafka::{Cluster, Size},
+    redis, s3,
+};
+
+/// Start and stop real Kafka, Redis and S3 for tests, on ports of their own.
+#[derive(Parser)]
+#[command(
+    after_help = "Examples:\n  testbed kafka start\n  testbed kafka start --brokers three\n  testbed status\n  testbed down"
+)]
+struct Args {
+    #[command(subcommand)]
+    service: Service,
+}
+
+#[derive(Subcommand)]
+enum Service {
+    /// Apache Kafka 4.1.
+    Kafka {
+        #[command(subcommand)]
+        action: Action,
+        /// One broker or three.
+        #[arg(long, global = true, value_enum, default_value = "one")]
+        brokers: Size,
+    },
+    /// Redis.
+    Redis {
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// S3 over a folder.
+    S3 {
+        #[command(subcommand)]
+        action: S3Action,
+    },
+    /// Stop everything and forget its data.
+    Down,
+    /// Say what runs where.
+    Status,
+}
+
+#[derive(Subcommand)]
+enum Action {
+    /// Start it, and print its address.
+    Start,
+    /// Stop it and forget its data.
+    Stop,
+}
+
+#[derive(Subcommand)]
+enum S3Action {
+    /// Start it, and print its address.
+    Start,
+    /// Stop it and forget its data.
+    Stop,
+    /// Serve in the foreground.
+    Serve {
+        /// Where the buckets are.
+        #[arg(long)]
+        folder: PathBuf,
+        /// Where to listen.
+        #[arg(long)]
+        addr: SocketAddr,
+    },
+}
+
+fn main() -> Result<()> {
+    match Args::parse().service {
+        Service::Kafka { action: Action::Start, brokers } => {
+            let cluster = Cluster::new(brokers)?;
+            cluster.start()?;
+            println!("{}", cluster.bootstrap());
+        }
+        Service::Kafka { action: Action::Stop, brokers } => Cluster::new(brokers)?.remove()?,
+        Service::Redis { action: Action::Start } => println!("redis://{}/", redis::start()?.address),
+        Service::Redis { action: Action::Stop } => redis::service()?.remove()?,
+        Service::S3 { action: S3Action::Start } => println!("http://{}", s3::start()?.address),
+        Service::S3 { action: S3Action::Stop } => s3::service()?.remove()?,
+        Service::S3 { action: S3Action::Serve { folder, addr } } => serve_s3(&folder, addr)?,
+        Service::Down => all()?.iter().try_for_each(|(_, daemon)| daemon.remove())?,
+        Service::Status => {
+            for (name, daemon) in all()? {
+                let state = daemon.pid().map_or_else(|| "not running".to_owned(), |pid| format!("running, pid {pid}"));
+                println!("{name:8} {:21} {state}", daemon.address.to_string());
+            }
+        }
+    }
+    Ok(())
+}
+
+fn all() -> Result<Vec<(&'static str, Daemon)>> {
+    let kafka = [Cluster::new(Size::One)?, Cluster::new(Size::Three)?];
+    let brokers = kafka.iter().flat_map(|cluster| cluster.brokers()).map(|broker| ("kafka", broker.clone()));
+    Ok(brokers.chain([("redis", redis::service()?), ("s3", s3::service()?)]).collect())
+}
+
+fn serve_s3(folder: &std::path::Path, addr: SocketAddr) -> Result<()> {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build()?.block_on(async {
+        let _s3 = tidemill_embedded::s3::start(folder, addr).await?;
+        tidemill_service::shutdown::on_signal().cancelled().await;
+        Ok(())
+    })
+}

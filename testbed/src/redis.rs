@@ -1,0 +1,33 @@
+//! A Redis for tests, with its data on disk so that a restart keeps it.
+
+use crate::daemon::Daemon;
+use anyhow::{Context, Result};
+use std::time::Duration;
+
+/// The Redis of the testbed, port 26379.
+///
+/// # Errors
+/// When the cache folder is unknown.
+pub fn service() -> Result<Daemon> {
+    Daemon::new("redis", 26_379)
+}
+
+/// Starts it, where it does not run.
+///
+/// # Errors
+/// When `redis-server` is not there or does not start.
+pub fn start() -> Result<Daemon> {
+    let redis = service()?;
+    if redis.pid().is_none() {
+        let port = redis.address.port().to_string();
+        let folder = redis.folder().display().to_string();
+        let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir", &folder];
+        // Redis writes its title over its command line: keep the folder in it.
+        let title = ["--proc-title-template", &format!("redis {folder}")].map(str::to_owned);
+        let arguments: Vec<_> = arguments.map(str::to_owned).into_iter().chain(title).collect();
+        redis
+            .start("redis-server", &arguments, Duration::from_secs(10))
+            .context("Redis is needed (Debian: apt-get install redis-server)")?;
+    }
+    Ok(redis)
+}
