@@ -111,13 +111,14 @@ pub async fn run<S: Sink>(
         () = failed.cancelled() => {}
     }
     poll_stop.cancel();
-    let leaving = consumer.clone();
+    // The last handle is dropped there too: closing runs callbacks, and waits in them.
     let left = tokio::task::spawn_blocking(move || {
         if poller.join().is_err() {
             error!("the polling thread has panicked");
         }
-        leaving.context().release_all(&leaving);
-        leaving.unsubscribe();
+        consumer.context().release_all(&consumer);
+        consumer.unsubscribe();
+        drop(consumer);
     });
     if left.await.is_err() {
         error!("leaving the group has panicked");

@@ -92,7 +92,7 @@ fn log_to(file: &std::path::Path, level: &str) -> Result<()> {
         .append(true)
         .open(file)
         .with_context(|| format!("failed to write {}", file.display()))?;
-    let filter = format!("{level},tansu_broker=off,tansu_storage=off,tansu_service=off,rama=off,s3s=warn");
+    let filter = format!("{level},tansu=error,rama=error,s3s=warn");
     let filter = EnvFilter::try_new(&filter).with_context(|| format!("log level `{level}` is not understood"))?;
     tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).with_writer(log).init();
     Ok(())
