@@ -13,6 +13,8 @@ pub struct Observation {
     pub lag: Option<u64>,
     /// Records arriving a second (λ).
     pub arrival_rate: f64,
+    /// Whether any arrived since the last observation.
+    pub arrived: bool,
     /// Records a second that one replica works off (μ); `None` before it was measured.
     pub capacity_per_replica: Option<f64>,
     /// Partitions of the trigger's topics.
@@ -59,7 +61,7 @@ fn needed(lag: u64, observation: &Observation, scaling: &Scaling, ordering: Orde
     let asleep = observation.replicas == 0;
     let threshold = if asleep { u64::from(scaling.activation_lag) } else { 0 };
     // Without arrivals a rate is history, not a reason to stay.
-    if lag <= threshold && (asleep || observation.arrival_rate < 0.01) {
+    if lag <= threshold && (asleep || !observation.arrived) {
         let reason = if scaling.min > 0 {
             format!("no lag: the minimum of {}", scaling.min)
         } else if lag > 0 {
@@ -120,6 +122,7 @@ mod tests {
         Observation {
             lag,
             arrival_rate: rate,
+            arrived: rate > 0.0,
             capacity_per_replica: capacity,
             partitions: 12,
             replicas,

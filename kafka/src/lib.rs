@@ -7,6 +7,6 @@ mod lag;
 mod topics;
 
 pub use connection::{Connection, Error, PATIENCE};
-pub use lag::{GroupLag, PartitionLag, group_lag};
+pub use lag::{GroupLag, GroupObserver, PartitionLag};
 pub use rdkafka;
 pub use topics::{Ensured, TopicTarget, ensure_topics, topic_partitions};

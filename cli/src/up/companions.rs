@@ -7,7 +7,7 @@ use crate::{
 use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeMap,
-    fs::File,
+    fs::{self, File},
     net::TcpListener,
     path::Path,
     process::Stdio,
@@ -36,6 +36,7 @@ impl Companions {
         local: &Local,
         folder: &Path,
         logs: &Path,
+        ports_folder: &Path,
         services: BTreeMap<String, String>,
         once: bool,
     ) -> Result<Self> {
@@ -43,7 +44,7 @@ impl Companions {
         let mut values = services;
         let mut ports = Vec::new();
         for companion in &local.companions {
-            let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port().to_string();
+            let port = port(&ports_folder.join(&companion.name))?;
             values.insert(format!("{}.port", companion.name), port.clone());
             ports.push(port);
         }
@@ -103,6 +104,17 @@ impl Companions {
         }
         Ok(())
     }
+}
+
+/// A free port: that of the last run where it is still free, since what functions remember of a
+/// companion (its URLs) has the port in it.
+fn port(file: &Path) -> Result<String> {
+    let last = fs::read_to_string(file).ok().and_then(|text| text.trim().parse::<u16>().ok());
+    let listener = last.and_then(|port| TcpListener::bind(("127.0.0.1", port)).ok());
+    let listener = listener.map_or_else(|| TcpListener::bind(("127.0.0.1", 0)), Ok)?;
+    let port = listener.local_addr()?.port().to_string();
+    fs::write(file, &port).with_context(|| format!("failed to write {}", file.display()))?;
+    Ok(port)
 }
 
 async fn wait(url: &str, process: &mut Child) -> Result<()> {

@@ -103,9 +103,11 @@ impl Function {
         }
         self.round = seen.round;
         self.lag = seen.lag.as_ref().map(|lag| lag.total().unsigned_abs());
+        let mut arrived = false;
         if let (Some(lag), Some(at)) = (&seen.lag, seen.at) {
             let end: i64 = lag.partitions.iter().map(|partition| partition.end).sum();
             if let Some((before, last)) = self.last_seen {
+                arrived = end > last;
                 let seconds = at.duration_since(before).as_secs_f64().max(0.001);
                 let rate = (end - last).max(0) as f64 / seconds;
                 let weight = 1.0 - (-seconds / RATE_SPAN).exp();
@@ -119,6 +121,7 @@ impl Function {
         let observation = Observation {
             lag: self.lag,
             arrival_rate: self.rate,
+            arrived,
             capacity_per_replica: capacity,
             partitions: seen.lag.as_ref().map_or(1, |lag| u32::try_from(lag.partitions.len()).unwrap_or(u32::MAX)),
             replicas: u32::try_from(self.replicas.len()).unwrap_or(u32::MAX),

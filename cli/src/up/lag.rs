@@ -11,8 +11,8 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::{Start, plan::KafkaPlan};
-use tidemill_kafka::{Connection, GroupLag, group_lag};
-use tracing::{debug, warn};
+use tidemill_kafka::{Connection, GroupLag, GroupObserver};
+use tracing::{debug, error, warn};
 
 /// Between two rounds while something is going on.
 const BUSY: Duration = Duration::from_millis(300);
@@ -48,15 +48,19 @@ impl LagWatch {
         let watch = move || {
             let mut observers = Vec::new();
             for plan in &plans {
-                match connection.observer(&plan.group) {
+                let from_end = plan.start == Start::Latest;
+                match GroupObserver::new(&connection, &plan.group, plan.topics.clone(), from_end) {
                     Ok(observer) => observers.push(observer),
-                    Err(error) => warn!(%error, "lag cannot be watched"),
+                    Err(error) => {
+                        error!(%error, group = plan.group, "lag cannot be watched");
+                        return;
+                    }
                 }
             }
             while !stopped.load(Ordering::Relaxed) {
                 let mut going_on = false;
-                for (index, (plan, observer)) in plans.iter().zip(&observers).enumerate() {
-                    let lag = group_lag(&connection, observer, &plan.topics, plan.start == Start::Latest);
+                for (index, (plan, observer)) in plans.iter().zip(&mut observers).enumerate() {
+                    let lag = observer.look();
                     let lag = lag.inspect_err(|error| debug!(%error, group = plan.group, "lag unknown")).ok();
                     let mut results = results.lock();
                     going_on |= lag != results[index].lag;

@@ -87,7 +87,8 @@ impl<'a> Run<'a> {
             ("s3".to_owned(), services.s3.clone()),
         ]);
         let logs = state.folder("logs")?;
-        let companions = Companions::start(&folder.local, &folder.path, &logs, names, up.once).await?;
+        let companions =
+            Companions::start(&folder.local, &folder.path, &logs, &state.folder("ports")?, names, up.once).await?;
 
         let mut defaults = services.environment();
         for (name, value) in &folder.local.env {

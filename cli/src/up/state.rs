@@ -56,7 +56,7 @@ impl State {
             );
         }
         if fresh {
-            for name in ["kafka", "redis", "s3", "schedules", "logs", "run"] {
+            for name in ["kafka", "redis", "s3", "schedules", "ports", "logs", "run"] {
                 let old = path.join(name);
                 if old.exists() {
                     fs::remove_dir_all(&old).with_context(|| format!("failed to remove {}", old.display()))?;
