@@ -1,0 +1,68 @@
+# All set-up is done by the targets: `make demo` and `make test` start from a bare Debian 12
+# with Rust, Go, JDK 17 and Node 20. What they fetch or build is kept in one cache folder.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemill
+BIN := target/release
+CARGO := cargo --locked
+PACKAGES := clang cmake libcurl4-openssl-dev libssl-dev maven pkg-config redis-server
+TEST_PACKAGES := $(PACKAGES) chromium python3-venv
+
+.PHONY: help setup setup-test target build demo test unit page-tests lint fmt deny generate check-generated bench testbed-up testbed-down clean-cache
+
+help: ## Say what there is
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
+
+demo: build ## Run the market example on this machine: news and prices into a live page
+	@echo "demo: open http://127.0.0.1:3002/ (Ctrl-C ends it)"
+	exec $(BIN)/tidemill up examples/market
+
+test: setup-test build ## Run every test against real Kafka, Redis, S3 and Chromium
+	./scripts/test.sh
+
+build: setup target ## Build all programs
+	@echo "build: the first time takes about ten minutes on two cores; later ones are short"
+	$(CARGO) build --release --workspace
+
+setup: ## Install the Debian packages that building and running need
+	@./scripts/packages.sh $(PACKAGES)
+
+setup-test: ## Install the Debian packages that testing needs
+	@./scripts/packages.sh $(TEST_PACKAGES)
+
+# Build results live in the cache, so that a fresh clone begins warm.
+target:
+	@mkdir -p $(CACHE)/target
+	@[ -e target ] || ln -s $(CACHE)/target target
+
+lint: setup target fmt deny check-generated ## Formatting, clippy, licences, generated files
+	$(CARGO) clippy --release --workspace --all-targets -- -D warnings
+
+fmt:
+	cargo fmt --all --check
+
+deny: target ## Licences, bans and sources of all dependencies
+	@command -v cargo-deny >/dev/null || [ -x $(CACHE)/bin/cargo-deny ] || cargo install --locked --root $(CACHE) cargo-deny@0.20.2
+	PATH="$(CACHE)/bin:$$PATH" cargo deny --locked check licenses bans sources
+
+generate: target ## Write the files that are made from code
+	$(CARGO) run --release -p xtask -- crds
+
+check-generated: target
+	$(CARGO) run --release -p xtask -- crds --check
+
+bench: build ## Throughput beside a bare consumer
+	$(BIN)/testbed kafka start
+	$(CARGO) bench --profile release -p tidemill-e2e
+	$(BIN)/testbed kafka stop
+
+testbed-up: build ## Start real Kafka, Redis and S3
+	$(BIN)/testbed kafka start
+	$(BIN)/testbed redis start
+	$(BIN)/testbed s3 start
+
+testbed-down: target ## Stop them and forget their data
+	$(BIN)/testbed down

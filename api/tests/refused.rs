@@ -1,0 +1,149 @@
+//! Manifests that are refused, each with the line, the field and the remedy.
+
+use tidemill_api::{check, manifest};
+
+const GOOD: &str = "apiVersion: tidemill.dev/v1alpha1
+kind: Function
+metadata: {name: normalize}
+spec:
+  image: tidemill/normalize:0.1.0
+  timeout: 30s
+  trigger:
+    kafka:
+      cluster: main
+      topics: [raw-articles]
+      start: earliest
+      batch: {maxRecords: 100, window: 500ms, maxBytes: 6MiB}
+      ordering: partition
+      filter: [{value: {source: [{prefix: coin}]}}]
+  output: {topic: normalized-articles, delivery: atLeastOnce}
+  retry: {attempts: 3, maxAge: 1h, backoff: {initial: 200ms, max: 30s}, bisect: true}
+  onFailure: {topic: dlq.raw-articles}
+  scaling:
+    min: 0
+    max: 12
+    drainTarget: 10s
+    activationLag: 0
+    cooldown: 60s
+";
+
+fn problems(text: &str) -> Vec<check::Problem> {
+    let documents = manifest::documents(text).expect("YAML");
+    documents.iter().filter_map(|document| check::resource(document).err()).flatten().collect()
+}
+
+/// The problem that arises when `from` becomes `to` in a good manifest.
+#[track_caller]
+fn refused(from: &str, to: &str, line: usize, field: &str, words: &str) {
+    assert_eq!(GOOD.matches(from).count(), 1, "`{from}` stands once in the good manifest");
+    let found = problems(&GOOD.replace(from, to));
+    let expected = found.iter().find(|problem| problem.field == field && problem.message.contains(words));
+    let problem = expected.unwrap_or_else(|| panic!("{to}: no problem of {field} with `{words}` in {found:#?}"));
+    assert_eq!(problem.line, line, "{to}: {problem:?}");
+}
+
+#[test]
+fn a_whole_manifest_is_accepted() {
+    assert_eq!(problems(GOOD), []);
+}
+
+#[test]
+fn a_minimal_manifest_is_accepted() {
+    let text = "apiVersion: tidemill.dev/v1alpha1
+kind: Function
+metadata: {name: f}
+spec:
+  image: f
+  trigger: {kafka: {cluster: main, topics: [t]}}
+";
+    assert_eq!(problems(text), []);
+}
+
+#[test]
+fn values_of_the_wrong_form() {
+    refused("timeout: 30s", "timeout: 30", 6, "spec.timeout", "not of type \"string\"");
+    refused("timeout: 30s", "timeout: soon", 6, "spec.timeout", "write a number and a unit");
+    refused("window: 500ms", "window: 1d", 12, "spec.trigger.kafka.batch.window", "write a number and a unit");
+    refused("maxBytes: 6MiB", "maxBytes: 6MB", 12, "spec.trigger.kafka.batch.maxBytes", "64KiB");
+    refused("maxRecords: 100", "maxRecords: 0", 12, "spec.trigger.kafka.batch.maxRecords", "minimum of 1");
+    refused("maxRecords: 100", "maxRecords: many", 12, "spec.trigger.kafka.batch.maxRecords", "integer");
+    refused("ordering: partition", "ordering: topic", 13, "spec.trigger.kafka.ordering", "\"partition\"");
+    refused("delivery: atLeastOnce", "delivery: atMostOnce", 15, "spec.output.delivery", "\"exactlyOnce\"");
+    refused("[raw-articles]", "[]", 10, "spec.trigger.kafka.topics", "less than 1 item");
+    refused("[raw-articles]", "['^raw']", 10, "spec.trigger.kafka.topics[0]", "does not match");
+    refused("start: earliest", "start: first", 11, "spec.trigger.kafka.start", "earliest|latest");
+    refused("start: earliest", "start: {timestamp: yesterday}", 11, "spec.trigger.kafka.start.timestamp", "RFC 3339");
+    refused("attempts: 3", "attempts: 0", 16, "spec.retry.attempts", "minimum of 1");
+    refused("name: normalize", "name: Normalize_1", 3, "metadata.name", "lower-case");
+}
+
+#[test]
+fn fields_that_are_missing_or_unknown() {
+    refused("      cluster: main\n", "", 8, "spec.trigger.kafka.cluster", "is missing");
+    refused("  timeout: 30s", "  timeuot: 30s", 6, "spec.timeuot", "not a field here");
+    refused("metadata: {name: normalize}", "metadata: {}", 3, "metadata.name", "is missing");
+    refused("kind: Function", "kind: Funktion", 2, "kind", "use Function, KafkaCluster or Topic");
+    refused("tidemill.dev/v1alpha1", "tidemill.dev/v1", 1, "apiVersion", "use `tidemill.dev/v1alpha1`");
+}
+
+#[test]
+fn rules_between_fields() {
+    refused("  image: tidemill/normalize:0.1.0\n", "", 4, "spec", "exactly one of `image` and `package`");
+    refused("    max: 12", "    max: 12\n    lagPerReplica: 100", 18, "spec.scaling", "at most one of `drainTarget`");
+    refused("    min: 0", "    min: 13", 18, "spec.scaling", "`min` must not be above `max`");
+    refused("{initial: 200ms,", "{initial: 1h,", 16, "spec.retry.backoff", "must not be longer than `max`");
+    refused("{topic: dlq.raw-articles}", "{}", 17, "spec.onFailure", "exactly one of `topic` and `s3`");
+    refused("{topic: dlq.raw-articles}", "{topic: raw-articles}", 4, "spec", "come back for ever");
+    let schedule = "  trigger:\n    schedule: {cron: '* * * * *'}\n    kafka:";
+    refused("  trigger:\n    kafka:", schedule, 7, "spec.trigger", "exactly one of `kafka` and `schedule`");
+}
+
+#[test]
+fn schedules_are_read() {
+    let schedule = |cron: &str, zone: &str| {
+        problems(&format!(
+            "apiVersion: tidemill.dev/v1alpha1\nkind: Function\nmetadata: {{name: f}}\nspec:\n  image: f\n  trigger:\n    schedule:\n      cron: \"{cron}\"\n      timeZone: {zone}\n  output: {{topic: t, delivery: exactlyOnce}}\n"
+        ))
+    };
+    let found = schedule("*/5 * * * *", "UTC");
+    assert!(found.iter().any(|problem| problem.message.contains("needs a kafka trigger")), "{found:?}");
+    let exactly_once = found.len();
+    assert_eq!(exactly_once, 1, "{found:?}");
+    let text = |cron: &str, zone: &str| {
+        problems(&format!(
+            "apiVersion: tidemill.dev/v1alpha1\nkind: Function\nmetadata: {{name: f}}\nspec:\n  image: f\n  trigger:\n    schedule:\n      cron: \"{cron}\"\n      timeZone: {zone}\n"
+        ))
+    };
+    assert_eq!(text("*/5 * * * *", "Europe/Paris"), []);
+    let found = text("61 * * * *", "Mars/Base");
+    let lines: Vec<_> = found.iter().map(|problem| (problem.line, problem.field.as_str())).collect();
+    assert_eq!(lines, [(8, "spec.trigger.schedule.cron"), (9, "spec.trigger.schedule.timeZone")]);
+}
+
+#[test]
+fn clusters_and_topics() {
+    let cluster = |servers: &str| {
+        problems(&format!(
+            "apiVersion: tidemill.dev/v1alpha1\nkind: KafkaCluster\nmetadata: {{name: main}}\nspec: {{bootstrapServers: [{servers}]}}\n"
+        ))
+    };
+    assert_eq!(cluster("'kafka:9092', 'b:9092'"), []);
+    assert_eq!(cluster("kafka")[0].field, "spec.bootstrapServers[0]");
+    assert_eq!(cluster("'http://kafka:9092'").len(), 1);
+    let topic = |spec: &str| {
+        problems(&format!(
+            "apiVersion: tidemill.dev/v1alpha1\nkind: Topic\nmetadata: {{name: raw-articles}}\nspec: {spec}\n"
+        ))
+    };
+    assert_eq!(topic("{cluster: main, partitions: 3, config: {retention.ms: '604800000'}}"), []);
+    assert_eq!(topic("{cluster: main, partitions: 0}")[0].field, "spec.partitions");
+    assert_eq!(topic("{cluster: main, partitions: 3, config: {retention.ms: 604800000}}")[0].field, "spec.config.retention.ms");
+    assert_eq!(topic("{cluster: main, partitions: 3, deletionPolicy: Drop}")[0].field, "spec.deletionPolicy");
+}
+
+#[test]
+fn other_kinds_are_left_alone_and_no_kind_is_refused() {
+    assert_eq!(problems("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\n"), []);
+    assert!(problems("hello: world\n")[0].message.contains("`apiVersion` and `kind` are missing"));
+    assert_eq!(problems("---\n---\n"), []);
+}

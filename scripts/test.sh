@@ -1,0 +1,21 @@
+#!/usr/bin/env bash
+# Every test: Rust tests (they start the services they name), then the page's in Chromium.
+# Ends with one line that counts them. Services that this run started are stopped.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+log=$(mktemp)
+trap 'target/release/testbed down; rm -f "$log"' EXIT
+
+status=0
+cargo test --locked --release --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?
+
+(cd edge/page-tests && npm ci --no-audit --no-fund --loglevel=error && npm test) 2>&1 | tee -a "$log" || status=$?
+
+# cargo: "test result: ok. 5 passed; 0 failed; …"; node: "# pass 6", "# fail 0".
+passed=$(sed -nE 's/^test result: .* ([0-9]+) passed;.*/\1/p; s/^(#|ℹ) pass ([0-9]+).*/\2/p' "$log" | awk '{n += $1} END {print n + 0}')
+failed=$(sed -nE 's/^test result: .* ([0-9]+) failed;.*/\1/p; s/^(#|ℹ) fail ([0-9]+).*/\2/p' "$log" | awk '{n += $1} END {print n + 0}')
+if [ "$status" -ne 0 ] && [ "$failed" -eq 0 ]; then
+    failed=1 # something did not even build or start
+fi
+echo "$passed passed, $failed failed"
+exit "$status"
