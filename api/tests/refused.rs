@@ -100,24 +100,18 @@ fn rules_between_fields() {
 
 #[test]
 fn schedules_are_read() {
-    let schedule = |cron: &str, zone: &str| {
+    let schedule = |cron: &str, zone: &str, output: &str| {
         problems(&format!(
-            "apiVersion: tidemill.dev/v1alpha1\nkind: Function\nmetadata: {{name: f}}\nspec:\n  image: f\n  trigger:\n    schedule:\n      cron: \"{cron}\"\n      timeZone: {zone}\n  output: {{topic: t, delivery: exactlyOnce}}\n"
+            "apiVersion: tidemill.dev/v1alpha1\nkind: Function\nmetadata: {{name: f}}\nspec:\n  image: f\n  trigger:\n    schedule:\n      cron: \"{cron}\"\n      timeZone: {zone}\n{output}"
         ))
     };
-    let found = schedule("*/5 * * * *", "UTC");
-    assert!(found.iter().any(|problem| problem.message.contains("needs a kafka trigger")), "{found:?}");
-    let exactly_once = found.len();
-    assert_eq!(exactly_once, 1, "{found:?}");
-    let text = |cron: &str, zone: &str| {
-        problems(&format!(
-            "apiVersion: tidemill.dev/v1alpha1\nkind: Function\nmetadata: {{name: f}}\nspec:\n  image: f\n  trigger:\n    schedule:\n      cron: \"{cron}\"\n      timeZone: {zone}\n"
-        ))
-    };
-    assert_eq!(text("*/5 * * * *", "Europe/Paris"), []);
-    let found = text("61 * * * *", "Mars/Base");
+    assert_eq!(schedule("*/5 * * * *", "Europe/Paris", ""), []);
+    let found = schedule("61 * * * *", "Mars/Base", "");
     let lines: Vec<_> = found.iter().map(|problem| (problem.line, problem.field.as_str())).collect();
     assert_eq!(lines, [(8, "spec.trigger.schedule.cron"), (9, "spec.trigger.schedule.timeZone")]);
+    let found = schedule("* * * * *", "UTC", "  output: {topic: t, delivery: exactlyOnce}\n");
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].message.contains("needs a kafka trigger"), "{found:?}");
 }
 
 #[test]
@@ -137,7 +131,10 @@ fn clusters_and_topics() {
     };
     assert_eq!(topic("{cluster: main, partitions: 3, config: {retention.ms: '604800000'}}"), []);
     assert_eq!(topic("{cluster: main, partitions: 0}")[0].field, "spec.partitions");
-    assert_eq!(topic("{cluster: main, partitions: 3, config: {retention.ms: 604800000}}")[0].field, "spec.config.retention.ms");
+    assert_eq!(
+        topic("{cluster: main, partitions: 3, config: {retention.ms: 604800000}}")[0].field,
+        "spec.config.retention.ms"
+    );
     assert_eq!(topic("{cluster: main, partitions: 3, deletionPolicy: Drop}")[0].field, "spec.deletionPolicy");
 }
 

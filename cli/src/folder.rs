@@ -14,8 +14,9 @@ use tidemill_api::{
     manifest::{self, Resource},
 };
 
-/// The file that only `tidemill up` reads.
-pub const LOCAL: &str = "local.yaml";
+/// The file that only `tidemill up` reads; in a folder of its own, so that `kubectl apply -f`
+/// of the manifests does not meet it.
+const LOCAL: &str = "local/companions.yaml";
 
 /// What a folder declares.
 #[derive(Debug, Default)]
@@ -64,11 +65,11 @@ impl Folder {
             bail!("{} has no manifests (*.yaml): name a folder that has, such as examples/market", path.display());
         }
         for file in files {
-            if file.file_name().is_some_and(|name| name == LOCAL) {
-                folder.local = Local::read(&file)?;
-                continue;
-            }
             folder.add(resources(&file, &mut findings)?, path);
+        }
+        let local = path.join(LOCAL);
+        if local.is_file() {
+            folder.local = Local::read(&local)?;
         }
         folder.one_of_each(&mut findings);
         if findings.is_empty() {

@@ -160,8 +160,9 @@ async fn event(pool: Pool, mut input: Input) -> Result<ExitCode> {
     input.0.read_to_end(&mut payload).context("failed to read the event")?;
     serde_json::from_slice::<serde::de::IgnoredAny>(&payload).context("the event is not JSON")?;
     let mut health = pool.health();
+    let stop = shutdown::on_signal();
     let outcome = tokio::select! {
-        (outcome, _) = pool.invoke(uuid(), Bytes::from(payload)) => outcome.map_err(|failed| failed.to_string()),
+        (outcome, _) = pool.invoke(uuid(), Bytes::from(payload), &stop) => outcome.map_err(|failed| failed.to_string()),
         reason = failing(&mut health) => Err(reason),
     };
     pool.stop().await;

@@ -1,4 +1,4 @@
-//! `local.yaml`: what `tidemill up` starts beside the functions. Kubernetes never sees it.
+//! `local/companions.yaml`: what `tidemill up` starts beside the functions. Kubernetes never sees it.
 
 use anyhow::{Context, Result};
 use serde::Deserialize;

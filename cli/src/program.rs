@@ -68,7 +68,7 @@ pub fn environment(function: &Function, defaults: &BTreeMap<String, String>) -> 
     let mut environment = defaults.clone();
     if !function.spec.env_from.is_empty() {
         bail!(
-            "function {name}: `envFrom` needs a cluster: set the variables in local.yaml's `env` instead, in a copy of the manifest without `envFrom`"
+            "function {name}: `envFrom` needs a cluster: set the variables in local/companions.yaml's `env` instead, in a copy of the manifest without `envFrom`"
         );
     }
     for variable in &function.spec.env {
@@ -77,7 +77,7 @@ pub fn environment(function: &Function, defaults: &BTreeMap<String, String>) -> 
             (None, None) => drop(environment.insert(variable.name.clone(), String::new())),
             (_, Some(_)) if environment.contains_key(&variable.name) => {}
             (_, Some(_)) => bail!(
-                "function {name}: env {}: `valueFrom` needs a cluster: set {} in local.yaml's `env`",
+                "function {name}: env {}: `valueFrom` needs a cluster: set {} in local/companions.yaml's `env`",
                 variable.name,
                 variable.name
             ),
@@ -95,7 +95,7 @@ pub fn companion(name: &str, folder: &Path) -> Result<PathBuf> {
     match places.into_iter().find(|place| is_program(place)) {
         Some(place) => Ok(std::path::absolute(place)?),
         None if on_path(name) => Ok(name.into()),
-        None => bail!("`{name}` of local.yaml is not there: build it (`make build`), or put it on the path"),
+        None => bail!("`{name}` of local/companions.yaml is not there: build it (`make build`), or put it on the path"),
     }
 }
 

@@ -32,9 +32,6 @@ impl Validate {
         let mut resources = 0;
         for path in &self.files {
             for file in folder::yaml_files(path)? {
-                if file.file_name().is_some_and(|name| name == folder::LOCAL) {
-                    continue;
-                }
                 resources += folder::resources(&file, &mut findings)?.len();
             }
         }

@@ -158,7 +158,7 @@ fn config(connection: &Connection, plan: &KafkaPlan) -> rdkafka::ClientConfig {
         .set("partition.assignment.strategy", "cooperative-sticky")
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "1000")
-        .set("fetch.wait.max.ms", "250")
+        .set("fetch.wait.max.ms", "500")
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "4096")
         .set("topic.metadata.refresh.interval.ms", "10000");
@@ -213,8 +213,9 @@ impl Context {
             task.stop.cancel();
         }
         let drained = async {
+            let deadline = tokio::time::Instant::now() + self.drain;
             for task in tasks {
-                if tokio::time::timeout(self.drain, task.done).await.is_err() {
+                if tokio::time::timeout_at(deadline, task.done).await.is_err() {
                     warn!("a partition did not drain in time; its batch will be repeated");
                 }
             }

@@ -31,6 +31,9 @@ pub enum Failed {
     /// Its process ended before it answered.
     #[error("the process ended before it answered: {0}")]
     Crash(String),
+    /// The runner stops: the function is not to blame, and the records will be read again.
+    #[error("the runner is stopping")]
+    Stopping,
 }
 
 impl Failed {
@@ -41,6 +44,7 @@ impl Failed {
             Self::Function { kind, .. } => kind,
             Self::Timeout(_) => "Timeout",
             Self::Crash(_) => "Crash",
+            Self::Stopping => "Stopping",
         }
     }
 }

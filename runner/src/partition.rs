@@ -18,10 +18,6 @@ use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, warn};
 
-/// How long a partition is held before its batch is tried again, when a failed record can't
-/// be kept anywhere.
-const HOLD: Duration = Duration::from_secs(15);
-
 /// The task of one partition.
 pub struct Partition<S> {
     /// The topic.
@@ -60,23 +56,13 @@ impl<S: Sink> Partition<S> {
 
     /// Whether the records were settled; `false` ends the task.
     async fn settle(&self, records: Vec<Record>) -> bool {
-        loop {
-            match self.pipeline.settle(records.clone(), &self.stop).await {
-                Ok(()) => return true,
-                Err(Unsettled::Stopped) => return false,
-                Err(Unsettled::Producer(error)) => {
-                    error!(%error, "the runner must start again");
-                    self.failed.cancel();
-                    return false;
-                }
-                Err(Unsettled::DeadLetter(error)) => {
-                    error!(topic = self.topic, partition = self.number, %error, retry_in = ?HOLD, "partition held");
-                    metrics::counter!("tidemill_runner_partition_holds_total").increment(1);
-                    tokio::select! {
-                        () = self.stop.cancelled() => return false,
-                        () = sleep(HOLD) => {}
-                    }
-                }
+        match self.pipeline.settle(records, &self.stop).await {
+            Ok(()) => true,
+            Err(Unsettled::Stopped) => false,
+            Err(Unsettled::Producer(error)) => {
+                error!(%error, "the runner must start again");
+                self.failed.cancel();
+                false
             }
         }
     }

@@ -16,11 +16,15 @@ use crate::{
     stats::Stats,
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 use tidemill_api::plan::{FailurePlan, Plan};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
+
+/// How long a partition is held before the failure destination is asked again to take a record
+/// that it refused.
+const HOLD: Duration = Duration::from_secs(15);
 
 /// What turns records into outcomes.
 pub struct Pipeline<S> {
@@ -44,9 +48,6 @@ pub enum Unsettled {
     /// The runner stops, or has lost the partition: the records will be read again.
     #[error("stopped before the records' outcome was durable")]
     Stopped,
-    /// The failure destination refuses a record for good.
-    #[error("a failed record cannot be kept, so its partition is held")]
-    DeadLetter(#[source] output::Error),
     /// The producer cannot go on.
     #[error("records cannot be produced")]
     Producer(#[source] output::Error),
@@ -114,7 +115,8 @@ impl<S: Sink> Pipeline<S> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failure = match self.invoke(payload.clone(), 1).await {
+            let failure = match self.invoke(payload.clone(), 1, stop).await {
+                Err(Failed::Stopping) => return Err(Unsettled::Stopped),
                 Ok(body) => match answer::read(&body, &[], self.plan.output.as_ref()) {
                     Ok(answer) => match self.produce(&answer.outputs, stop).await? {
                         Ok(()) => break,
@@ -141,10 +143,11 @@ impl<S: Sink> Pipeline<S> {
     async fn attempt(&self, work: Work, stop: &CancellationToken) -> Result<Option<(Next, Failures)>, Unsettled> {
         let retry = &self.plan.retry;
         let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
-        let outcome = self.invoke(payload, work.records.len()).await;
+        let outcome = self.invoke(payload, work.records.len(), stop).await;
         let whole = |kind: &str, message: String| Failures::Whole(Failure { kind: kind.to_owned(), message });
         let body = match outcome {
             Ok(body) => body,
+            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
             Err(failed) => {
                 let failures = whole(failed.kind(), failed.to_string());
                 return Ok(Some((work.failed(retry), failures)));
@@ -174,14 +177,15 @@ impl<S: Sink> Pipeline<S> {
         Ok(Some((next, Failures::Each(answer.failures.into_values().collect()))))
     }
 
-    async fn invoke(&self, payload: Bytes, records: usize) -> Outcome {
+    async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {
         let id = uuid::Uuid::new_v4().to_string();
-        let (outcome, busy) = self.pool.invoke(id, payload).await;
+        let (outcome, busy) = self.pool.invoke(id, payload, stop).await;
         let result = match &outcome {
             Ok(_) => "success",
             Err(Failed::Function { .. }) => "error",
             Err(Failed::Timeout(_)) => "timeout",
             Err(Failed::Crash(_)) => "crash",
+            Err(Failed::Stopping) => return outcome,
         };
         self.stats.invoked(records, busy, result);
         outcome
@@ -246,18 +250,27 @@ impl<S: Sink> Pipeline<S> {
             letters.push(dead_letter::record(record, topic, &failure, attempts));
         }
         debug_assert!(!matches!(self.plan.on_failure, FailurePlan::S3(_)), "refused at start until it is there");
-        match self.persist(&self.dead_letters, &letters, stop).await {
-            Ok(()) => {
-                self.stats.dead_lettered(count);
-                self.stats.settled(count);
-                Ok(())
-            }
-            Err(Persist::Unsettled(unsettled)) => Err(unsettled),
-            Err(Persist::Refused(refused)) => {
-                error!(error = %refused, "the failure destination refuses a record: its partition is held. Raise the topic's max.message.bytes");
-                Err(Unsettled::DeadLetter(refused))
+        loop {
+            match self.persist(&self.dead_letters, &letters, stop).await {
+                Ok(()) => break,
+                Err(Persist::Unsettled(unsettled)) => return Err(unsettled),
+                Err(Persist::Refused(refused)) => {
+                    error!(
+                        error = %refused,
+                        retry_in = ?HOLD,
+                        "the failure destination refuses a record, so its partition is held: raise the topic's max.message.bytes"
+                    );
+                    metrics::counter!("tidemill_runner_partition_holds_total").increment(1);
+                    tokio::select! {
+                        () = stop.cancelled() => return Err(Unsettled::Stopped),
+                        () = sleep(HOLD) => {}
+                    }
+                }
             }
         }
+        self.stats.dead_lettered(count);
+        self.stats.settled(count);
+        Ok(())
     }
 
     fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {

@@ -91,19 +91,21 @@ impl Pool {
         Self { jobs, timeout, health, stop, slots: Mutex::new(slots) }
     }
 
-    /// Makes one invocation.
+    /// Makes one invocation; answers the outcome and how long the function worked.
     ///
     /// Waits for a process to be free, however long that takes; the time-out counts from then.
-    ///
-    /// Answers the outcome and how long the function worked.
-    pub async fn invoke(&self, id: String, payload: Bytes) -> (Outcome, Duration) {
+    /// `stop` ends the waiting, not the work.
+    pub async fn invoke(&self, id: String, payload: Bytes, stop: &CancellationToken) -> (Outcome, Duration) {
+        let stopping = || (Err(Failed::Stopping), Duration::ZERO);
+        let place = tokio::select! {
+            biased;
+            place = self.jobs.reserve() => place,
+            () = stop.cancelled() => return stopping(),
+        };
+        let Ok(place) = place else { return stopping() };
         let (outcome, answer) = oneshot::channel();
-        let job = Job { id, payload, timeout: self.timeout, outcome };
-        let ended = || (Err(Failed::Crash("the runner is stopping".to_owned())), Duration::ZERO);
-        if self.jobs.send(job).await.is_err() {
-            return ended();
-        }
-        answer.await.unwrap_or_else(|_| ended())
+        place.send(Job { id, payload, timeout: self.timeout, outcome });
+        answer.await.unwrap_or_else(|_| stopping())
     }
 
     /// How the processes are, as it changes.

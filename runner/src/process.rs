@@ -149,7 +149,7 @@ impl Supervisor {
                 changed = changes.changed() => debug_assert!(changed.is_ok(), "the slot holds the sender"),
                 () = self.stop.cancelled() => {
                     child::stop(&mut process, PATIENCE).await?;
-                    slot.state.lock().end(Failed::Crash("the runner is stopping".to_owned()));
+                    slot.state.lock().end(Failed::Stopping);
                     break End::Stopped;
                 }
             }

@@ -1,4 +1,4 @@
-//! The programs of `local.yaml`, started with the run and ended with it.
+//! The programs of `local/companions.yaml`, started with the run and ended with it.
 
 use crate::{
     local::{Companion, Local, fill},
@@ -56,7 +56,7 @@ impl Companions {
             let words =
                 companion.command.iter().chain(further).map(|word| fill(word, &own)).collect::<Result<Vec<_>>>()?;
             let Some((name, arguments)) = words.split_first() else {
-                bail!("local.yaml: companion {}: `command` is empty", companion.name);
+                bail!("local/companions.yaml: companion {}: `command` is empty", companion.name);
             };
             let program = program::companion(name, folder)?;
             let log = logs.join(format!("{}.log", companion.name));
