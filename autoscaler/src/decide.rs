@@ -144,7 +144,7 @@ mod tests {
         check(&seen(Some(3000), 0.0, Some(50.0), 0), &scaling, 6, "3000 waiting");
         check(&seen(Some(3000), 100.0, Some(50.0), 0), &scaling, 8, "100/s arriving");
         check(&seen(Some(1_000_000), 0.0, Some(50.0), 1), &scaling, 12, "12 partitions");
-        check(&seen(Some(1_000_000), 0.0, Some(50.0), 1), &Scaling { max: 4, ..scaling.clone() }, 4, "maximum is 4");
+        check(&seen(Some(1_000_000), 0.0, Some(50.0), 1), &Scaling { max: 4, ..scaling }, 4, "maximum is 4");
         check(&seen(Some(1), 0.0, Some(50.0), 0), &Scaling { min: 2, ..scaling }, 2, "minimum");
     }
 
