@@ -1,0 +1,98 @@
+//! How many records a second a runner works off, beside a bare consumer of the same records in
+//! the same run: what counts is the ratio, since both share the machine with the broker.
+
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
+use tidemill_e2e::{
+    bed::{Bed, numbered},
+    process,
+    runner::{Runner, echo, trigger, with},
+};
+use tidemill_kafka::{
+    Connection,
+    rdkafka::consumer::{BaseConsumer, Consumer},
+};
+use tidemill_runner::config::Config;
+
+const RECORDS: usize = 1_000_000;
+const SIZE: usize = 200;
+const PARTITIONS: i32 = 6;
+const BATCH: u32 = 1_000;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+    runtime.expect("a runtime").block_on(run());
+}
+
+async fn run() {
+    let bed = Bed::start("throughput").await;
+    let input = bed.topic("in", PARTITIONS, &[]).await;
+    let output = bed.topic("out", PARTITIONS, &[]).await;
+    println!("{RECORDS} records of {SIZE} B, {PARTITIONS} partitions, batches of {BATCH}");
+    bed.produce(&input, &numbered(RECORDS, SIZE, PARTITIONS)).await;
+
+    let (connection, topic) = (bed.connection.clone(), input.clone());
+    let bare = tokio::task::spawn_blocking(move || consume(&connection, &topic)).await.expect("it does not panic");
+    println!("{:36} {:>12} {:>6}  memory", "", "records/s", "ratio");
+    println!("{:36} {bare:>12.0} {:>6.2}", "bare consumer", 1.0);
+
+    let quiet = with(echo(&bed, &input, None), "ANSWER", "null");
+    let cases = [
+        ("runner, no output", quiet.clone(), 1),
+        ("runner, no output, concurrency 2", quiet, 2),
+        ("runner, echo to an output topic", echo(&bed, &input, Some(&output)), 1),
+    ];
+    for (index, (name, mut config, concurrency)) in cases.into_iter().enumerate() {
+        config.plan.concurrency = concurrency;
+        let kafka = trigger(&mut config);
+        kafka.batch.max_records = BATCH;
+        kafka.group = format!("{}.{index}", kafka.group);
+        let (rate, memory) = work(&config).await;
+        println!("{name:36} {rate:>12.0} {:>6.2}  {memory}", rate / bare);
+    }
+}
+
+/// Records a second, from the first record that it gets to the last.
+fn consume(connection: &Connection, topic: &str) -> f64 {
+    let consumer: BaseConsumer = connection
+        .client_config()
+        .set("group.id", format!("{topic}.bare"))
+        .set("auto.offset.reset", "earliest")
+        .create()
+        .expect("a consumer");
+    consumer.subscribe(&[topic]).expect("a topic");
+    let mut first = None;
+    let mut count = 0;
+    while count < RECORDS {
+        if let Some(message) = consumer.poll(Duration::from_secs(1)) {
+            message.expect("the broker gives records");
+            first.get_or_insert_with(Instant::now);
+            count += 1;
+        }
+    }
+    RECORDS as f64 / first.expect("records came").elapsed().as_secs_f64()
+}
+
+/// Records a second between the runner's first report of work and its last; its and its
+/// functions' largest memory.
+async fn work(config: &Config) -> (f64, String) {
+    let mut runner = Runner::start(config);
+    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
+    let started = Instant::now();
+    runner.report("all the work", |report| report.totals.r#in >= RECORDS as u64).await;
+    let rate = (RECORDS as u64 - before) as f64 / started.elapsed().as_secs_f64();
+    let functions = process::descendants(runner.pid());
+    let functions: Vec<_> = functions.iter().map(|process| format!("{} MiB", peak(process.pid))).collect();
+    let memory = format!("runner {} MiB, function {}", peak(runner.pid()), functions.join(" and "));
+    runner.stop().await;
+    (rate, memory)
+}
+
+/// The most memory that the process has had, in MiB.
+fn peak(pid: i32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+}

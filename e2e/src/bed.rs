@@ -1,0 +1,235 @@
+//! Topics of one test on the testbed's Kafka, with names that no other test has.
+
+use crate::wait::{LOOK, PATIENCE};
+use futures::future::try_join_all;
+use std::{
+    collections::BTreeMap,
+    sync::Mutex,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tidemill_kafka::{
+    Connection, GroupObserver, TopicTarget, ensure_topics,
+    rdkafka::{
+        Offset, TopicPartitionList,
+        admin::{AdminOptions, AlterConfig, ResourceSpecifier},
+        consumer::{BaseConsumer, Consumer},
+        message::{Header, OwnedHeaders},
+        producer::FutureRecord,
+        util::Timeout,
+    },
+};
+use tidemill_runner::record::Record;
+use tidemill_testbed::kafka::{Cluster, Size};
+use tokio::task::spawn_blocking;
+
+/// Records in flight to the broker at once.
+const IN_FLIGHT: usize = 20_000;
+
+/// One test's part of the testbed's Kafka.
+#[derive(Clone, Debug)]
+pub struct Bed {
+    /// How to reach it.
+    pub connection: Connection,
+    name: String,
+}
+
+impl Bed {
+    /// Starts Kafka where it does not run.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start(test: &str) -> Self {
+        let bootstrap = spawn_blocking(start_kafka).await.expect("starting Kafka does not panic");
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
+        let name = format!("e2e.{test}.{}", since.as_micros());
+        Self { connection: Connection::plaintext(bootstrap), name }
+    }
+
+    /// `name` as no other test has it.
+    #[must_use]
+    pub fn unique(&self, name: &str) -> String {
+        format!("{}.{name}", self.name)
+    }
+
+    /// Makes a topic and, with the same partitions and limits, that of its dead letters.
+    pub async fn topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> String {
+        let topic = self.unique(name);
+        self.make(&topic, partitions, config).await;
+        self.make(&dead_letters(&topic), partitions, config).await;
+        topic
+    }
+
+    /// Makes a topic of exactly that name.
+    ///
+    /// # Panics
+    /// When the broker refuses it.
+    pub async fn make(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
+        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+        let config: BTreeMap<_, _> = config.collect();
+        let target = TopicTarget { name: name.to_owned(), partitions, replicas: Some(1), config };
+        ensure_topics(&self.connection, &[target]).await.expect("topics can be made");
+    }
+
+    /// Changes one setting of a topic.
+    ///
+    /// # Panics
+    /// When the broker refuses it.
+    pub async fn configure(&self, topic: &str, key: &str, value: &str) {
+        let admin = self.connection.admin().expect("an admin client");
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set(key, value);
+        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
+        let results = admin.alter_configs([&change], &options).await.expect("the broker answers");
+        results.into_iter().for_each(|result| drop(result.expect("the setting is taken")));
+    }
+
+    /// Produces the records, each to its partition, and returns when the broker has them.
+    ///
+    /// # Panics
+    /// When one of them is refused.
+    pub async fn produce(&self, topic: &str, records: &[Record]) {
+        let producer = self.connection.producer().expect("a producer");
+        for some in records.chunks(IN_FLIGHT) {
+            let sent = some.iter().map(|record| {
+                let headers = record
+                    .headers
+                    .iter()
+                    .fold(OwnedHeaders::new(), |all, (key, value)| all.insert(Header { key, value: value.as_deref() }));
+                let mut message: FutureRecord<'_, [u8], [u8]> =
+                    FutureRecord::to(topic).partition(record.partition).headers(headers);
+                message.key = record.key.as_deref();
+                message.payload = record.value.as_deref();
+                producer.send(message, Timeout::After(PATIENCE))
+            });
+            try_join_all(sent).await.expect("the broker takes the records");
+        }
+    }
+
+    /// Every record that the topic has now.
+    ///
+    /// # Panics
+    /// When the broker does not give them.
+    pub async fn records(&self, topic: &str) -> Vec<Record> {
+        let (connection, topic) = (self.connection.clone(), topic.to_owned());
+        spawn_blocking(move || read(&connection, &topic)).await.expect("reading does not panic")
+    }
+
+    /// Waits until the topic has that many records, and answers them.
+    ///
+    /// # Panics
+    /// When it does not in time.
+    pub async fn records_when(&self, topic: &str, count: usize) -> Vec<Record> {
+        crate::wait::until(&format!("{count} records in {topic}"), PATIENCE, async || {
+            let records = self.records(topic).await;
+            (records.len() >= count).then_some(records)
+        })
+        .await
+    }
+
+    /// Records of the topic that the group has not committed.
+    ///
+    /// # Panics
+    /// When the broker does not tell.
+    pub async fn lag(&self, group: &str, topic: &str) -> i64 {
+        self.observe(group, topic, |_| true).await
+    }
+
+    /// Waits until the group has committed every record of the topic.
+    ///
+    /// # Panics
+    /// When it has not in time.
+    pub async fn drained(&self, group: &str, topic: &str) {
+        self.observe(group, topic, |lag| lag == 0).await;
+    }
+
+    async fn observe(&self, group: &str, topic: &str, enough: fn(i64) -> bool) -> i64 {
+        let (connection, group, topic) = (self.connection.clone(), group.to_owned(), topic.to_owned());
+        let look = move || {
+            let mut observer =
+                GroupObserver::new(&connection, &group, vec![topic.clone()], false).expect("an observer");
+            let started = Instant::now();
+            loop {
+                let lag = observer.look().expect("the broker tells the lag").total();
+                if enough(lag) {
+                    return lag;
+                }
+                assert!(started.elapsed() < PATIENCE, "after {PATIENCE:?}, {group} has still {lag} records to read");
+                std::thread::sleep(LOOK);
+            }
+        };
+        spawn_blocking(look).await.expect("looking does not panic")
+    }
+}
+
+/// The topic of a topic's dead letters.
+#[must_use]
+pub fn dead_letters(topic: &str) -> String {
+    format!("dlq.{topic}")
+}
+
+/// Records of `size` bytes that begin with their number, spread over the partitions.
+#[must_use]
+pub fn numbered(count: usize, size: usize, partitions: i32) -> Vec<Record> {
+    (0..count)
+        .zip((0..partitions).cycle())
+        .map(|(number, partition)| Record {
+            partition,
+            key: Some(number.to_string().into_bytes()),
+            value: Some(value(number, size)),
+            ..Record::default()
+        })
+        .collect()
+}
+
+/// `size` bytes of text that begin with a number and do not compress, since brokers and clients
+/// measure records as they are sent.
+#[must_use]
+pub fn value(number: usize, size: usize) -> Vec<u8> {
+    let mut state = number as u64;
+    let noise = std::iter::repeat_with(|| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        b'0' + (state >> 58) as u8
+    });
+    format!("{number:07} ").into_bytes().into_iter().chain(noise.filter(|byte| *byte != b'\\')).take(size).collect()
+}
+
+/// A record without key or headers, for partition 0.
+#[must_use]
+pub fn text(value: impl Into<String>) -> Record {
+    Record { value: Some(value.into().into_bytes()), ..Record::default() }
+}
+
+fn start_kafka() -> String {
+    // Two tests of one program may come here at once, and only one may start it.
+    static TURN: Mutex<()> = Mutex::new(());
+    let _turn = TURN.lock().expect("starting Kafka has not panicked");
+    let cluster = Cluster::new(Size::One).expect("the cache folder is known");
+    cluster.start().expect("Kafka starts");
+    cluster.bootstrap()
+}
+
+fn read(connection: &Connection, topic: &str) -> Vec<Record> {
+    let consumer: BaseConsumer = connection
+        .client_config()
+        .set("group.id", "e2e.reader")
+        .set("enable.auto.commit", "false")
+        .create()
+        .expect("a consumer");
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("the broker answers");
+    let mut assigned = TopicPartitionList::new();
+    let mut left = 0;
+    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
+        let (first, end) = consumer.fetch_watermarks(topic, partition.id(), PATIENCE).expect("the broker answers");
+        left += end - first;
+        assigned.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
+    }
+    consumer.assign(&assigned).expect("partitions can be assigned");
+    let mut records = Vec::new();
+    let started = Instant::now();
+    while (records.len() as i64) < left {
+        assert!(started.elapsed() < PATIENCE, "{topic} gave {} of {left} records", records.len());
+        if let Some(message) = consumer.poll(Duration::from_millis(100)) {
+            records.push(Record::copy(&message.expect("the broker gives records")));
+        }
+    }
+    records
+}

@@ -1,0 +1,104 @@
+//! A Lambda function that answers each record with a record of the same key and value.
+//!
+//! It knows nothing of Tidemill. What a test needs to go wrong is set by the environment, which is
+//! read once, at the start.
+
+use aws_lambda_events::kafka::{KafkaEvent, KafkaRecord};
+use base64::{Engine, engine::general_purpose::STANDARD};
+use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use serde::Serialize;
+use serde_json::Value;
+use std::{env, process::exit, str::FromStr, time::Duration};
+use tokio::time::sleep;
+
+/// The answer that is too large: Lambda takes 6 MiB.
+const TOO_LARGE: usize = 7 << 20;
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Answer {
+    Echo { records: Vec<Output> },
+    Literal(Value),
+}
+
+#[derive(Serialize)]
+struct Output {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key: Option<String>,
+    value: Option<String>,
+}
+
+/// What goes otherwise than usual; `…_ON` is a text in one of the batch's values.
+struct Behaviour {
+    /// The invocation fails.
+    fail_on: Option<String>,
+    /// The process ends with exit code 7.
+    exit_on: Option<String>,
+    /// The answer is too large.
+    big_on: Option<String>,
+    /// Only such a batch takes `SLEEP_MS`; every batch does where it is not set.
+    sleep_on: Option<String>,
+    sleep: Duration,
+    /// This JSON is the answer to everything.
+    answer: Option<Value>,
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Error> {
+    let behaviour = &Behaviour::from_env()?;
+    run(service_fn(async |event: LambdaEvent<KafkaEvent>| behaviour.answer(event.payload).await)).await
+}
+
+impl Behaviour {
+    fn from_env() -> Result<Self, Error> {
+        Ok(Self {
+            fail_on: variable("FAIL_ON")?,
+            exit_on: variable("EXIT_ON")?,
+            big_on: variable("BIG_ON")?,
+            sleep_on: variable("SLEEP_ON")?,
+            sleep: Duration::from_millis(variable("SLEEP_MS")?.unwrap_or(0)),
+            answer: variable("ANSWER")?,
+        })
+    }
+
+    async fn answer(&self, event: KafkaEvent) -> Result<Answer, Error> {
+        if let Some(answer) = &self.answer {
+            return Ok(Answer::Literal(answer.clone()));
+        }
+        let records = event.records.into_values().flatten().map(echo).collect::<Result<Vec<_>, _>>()?;
+        let met = |text: &Option<String>| {
+            let text = text.as_deref()?;
+            records.iter().filter_map(|record| record.value.as_deref()).find(|value| value.contains(text))
+        };
+        if self.sleep_on.is_none() || met(&self.sleep_on).is_some() {
+            sleep(self.sleep).await;
+        }
+        if met(&self.exit_on).is_some() {
+            exit(7);
+        }
+        if let Some(value) = met(&self.fail_on) {
+            return Err(format!("the function does not like `{value}`").into());
+        }
+        if met(&self.big_on).is_some() {
+            let large = Output { key: None, value: Some("x".repeat(TOO_LARGE)) };
+            return Ok(Answer::Echo { records: vec![large] });
+        }
+        Ok(Answer::Echo { records })
+    }
+}
+
+fn echo(record: KafkaRecord) -> Result<Output, Error> {
+    let text = |base64: String| Ok::<_, Error>(String::from_utf8(STANDARD.decode(base64)?)?);
+    Ok(Output { key: record.key.map(text).transpose()?, value: record.value.map(text).transpose()? })
+}
+
+fn variable<T: FromStr<Err: std::fmt::Display>>(name: &str) -> Result<Option<T>, Error> {
+    match env::var(name) {
+        Ok(text) => match text.parse() {
+            Ok(value) => Ok(Some(value)),
+            Err(error) => Err(format!("{name}: {error}").into()),
+        },
+        Err(env::VarError::NotPresent) => Ok(None),
+        Err(error) => Err(format!("{name}: {error}").into()),
+    }
+}

@@ -1,0 +1,78 @@
+//! Which processes there are, as `/proc` says.
+
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::{fs, path::PathBuf};
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its id.
+    pub pid: i32,
+    /// Its command line, for messages.
+    pub command: String,
+}
+
+/// Processes whose command line, environment, folder or open files name one of the texts.
+///
+/// This process is not among them, and neither are those that have ended and wait to be reaped.
+#[must_use]
+pub fn naming(texts: &[&str]) -> Vec<Process> {
+    let own = std::process::id() as i32;
+    pids().filter(|pid| *pid != own && names(*pid, texts)).map(describe).collect()
+}
+
+/// The processes that `pid` has started, and those have started.
+#[must_use]
+pub fn descendants(pid: i32) -> Vec<Process> {
+    let parents: Vec<(i32, i32)> = pids().filter_map(|pid| Some((pid, parent(pid)?))).collect();
+    let mut found = vec![pid];
+    let mut next = 0;
+    while let Some(parent) = found.get(next).copied() {
+        found.extend(parents.iter().filter(|(_, of)| *of == parent).map(|(pid, _)| *pid));
+        next += 1;
+    }
+    found.into_iter().skip(1).map(describe).collect()
+}
+
+/// Sends a signal to one process.
+///
+/// # Panics
+/// When there is no such process.
+pub fn signal(pid: i32, signal: Signal) {
+    kill(Pid::from_raw(pid), signal).expect("the process is there");
+}
+
+fn pids() -> impl Iterator<Item = i32> {
+    let entries = fs::read_dir("/proc").expect("/proc is there");
+    entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+}
+
+/// The parent, where the process still runs.
+fn parent(pid: i32) -> Option<i32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // The name in brackets may have spaces and brackets of its own.
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+    let state = fields.next()?;
+    (state != "Z").then(|| fields.next()?.parse().ok()).flatten()
+}
+
+fn names(pid: i32, texts: &[&str]) -> bool {
+    let read = |file: &str| fs::read(format!("/proc/{pid}/{file}")).unwrap_or_default();
+    let link = |path: PathBuf| fs::read_link(path).map(|target| target.into_os_string().into_encoded_bytes());
+    let files = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten().flatten().map(|entry| entry.path());
+    let links = files.chain([PathBuf::from(format!("/proc/{pid}/cwd"))]).filter_map(|path| link(path).ok());
+    let mut places = [read("cmdline"), read("environ")].into_iter().chain(links);
+    places.any(|place| texts.iter().any(|text| contains(&place, text.as_bytes())))
+}
+
+fn contains(place: &[u8], text: &[u8]) -> bool {
+    place.windows(text.len()).any(|window| window == text)
+}
+
+fn describe(pid: i32) -> Process {
+    let words = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    Process { pid, command: String::from_utf8_lossy(&words).replace('\0', " ") }
+}
