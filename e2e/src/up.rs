@@ -64,7 +64,13 @@ impl Up {
     pub fn new(folder: &Path, state: &Path) -> Self {
         let listeners = [(); 4].map(|()| TcpListener::bind("127.0.0.1:0").expect("a free port"));
         let ports = listeners.each_ref().map(|listener| listener.local_addr().expect("bound").port());
-        Self { folder: folder.to_owned(), state: state.to_owned(), ports, arguments: Vec::new(), environment: Vec::new() }
+        Self {
+            folder: folder.to_owned(),
+            state: state.to_owned(),
+            ports,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+        }
     }
 
     /// The same with further arguments.

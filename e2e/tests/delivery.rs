@@ -25,12 +25,12 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(test: &str) -> Self {
+    async fn set(test: &str, sleep_ms: &str) -> Self {
         let bed = Bed::start(test).await;
         let input = bed.topic("in", PARTITIONS, &[]).await;
         let output = bed.topic("out", PARTITIONS, &[]).await;
         bed.produce(&input, &numbered(RECORDS, SIZE, PARTITIONS)).await;
-        let config = with(echo(&bed, &input, Some(&output)), "SLEEP_MS", "5");
+        let config = with(echo(&bed, &input, Some(&output)), "SLEEP_MS", sleep_ms);
         Self { bed, input, output, config }
     }
 
@@ -57,7 +57,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_failure_each_record_comes_out_once() {
-    let scene = Scene::set("calm").await;
+    let scene = Scene::set("calm", "0").await;
     let runner = Runner::start(&scene.config);
     scene.tally().await.exactly_once();
     let totals = runner.stop().await;
@@ -66,7 +66,7 @@ async fn without_a_failure_each_record_comes_out_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_runner_loses_nothing() {
-    let scene = Scene::set("killed-runner").await;
+    let scene = Scene::set("killed-runner", "30").await;
     scene.in_the_middle().await.kill().await;
     scene.is_half_done().await;
     let runner = Runner::start(&scene.config);
@@ -78,7 +78,7 @@ async fn a_killed_runner_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_function_loses_nothing() {
-    let scene = Scene::set("killed-function").await;
+    let scene = Scene::set("killed-function", "30").await;
     let runner = scene.in_the_middle().await;
     let functions = runner.functions();
     assert_eq!(functions.len(), 1, "{functions:?}");
@@ -93,7 +93,7 @@ async fn a_killed_function_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_runner_hands_over_without_repeating() {
-    let scene = Scene::set("stopped").await;
+    let scene = Scene::set("stopped", "30").await;
     let first = scene.in_the_middle().await.stop().await;
     scene.is_half_done().await;
     let runner = Runner::start(&scene.config);
@@ -104,7 +104,7 @@ async fn a_stopped_runner_hands_over_without_repeating() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runners_join_and_leave_without_repeating() {
-    let scene = Scene::set("rebalance").await;
+    let scene = Scene::set("rebalance", "100").await;
     let first = scene.in_the_middle().await;
     let mut second = Runner::start(&scene.config);
     second.report("work after joining", |report| report.totals.r#in > 0).await;

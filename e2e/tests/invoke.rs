@@ -29,7 +29,8 @@ fn lines(output: &Output) -> Vec<Value> {
 
 fn page(number: usize) -> Value {
     let body = format!("Ship number {number} came in with the tide and left again before noon. ").repeat(10);
-    let html = format!("<html><body><nav>Home</nav><article><h1>Ship {number}</h1><p>{body}</p></article></body></html>");
+    let html =
+        format!("<html><body><nav>Home</nav><article><h1>Ship {number}</h1><p>{body}</p></article></body></html>");
     let url = format!("https://news.example/ship-{number}");
     json!({"key": url, "value": {
         "eventId": format!("00000000-0000-4000-8000-{number:012}"), "url": url, "title": format!("Ship {number}"),
@@ -104,7 +105,12 @@ async fn an_event_of_the_clock_crawls_the_site() {
     let robots = format!("http://{address}/robots.txt");
     until("the site", PATIENCE, async || reqwest::get(&robots).await.ok().map(drop)).await;
     let folder = market::copy();
-    market::edit(folder.path(), "local/companions.yaml", "http://127.0.0.1:${news-site.port}", &format!("http://{address}"));
+    market::edit(
+        folder.path(),
+        "local/companions.yaml",
+        "http://127.0.0.1:${news-site.port}",
+        &format!("http://{address}"),
+    );
     let event = folder.path().join("event.json");
     let tick = json!({"id": "e1", "source": "aws.events", "detail-type": "Scheduled Event",
         "time": "2026-01-01T00:00:00Z", "detail": {}, "resources": [], "account": "0", "region": "us-east-1", "version": "0"});

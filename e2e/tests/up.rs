@@ -58,7 +58,12 @@ async fn counts_add_up_with_state_kept_and_begun_afresh() {
     assert_eq!(kept.functions["crawl"].out, 0, "all pages were known: {kept:?}");
     let fresh = up.once(&["--fresh"]).await;
     begins_anew(&fresh);
-    assert_eq!(first.functions, fresh.functions);
+    // How often a candle is revised depends on where batches end; all else is the same again.
+    for name in ["crawl", "normalize", "nlp"] {
+        assert_eq!(first.functions[name], fresh.functions[name], "{name}");
+    }
+    let repeated = |summary: &Summary| summary.functions["aggregate"].dropped;
+    assert_eq!(repeated(&first), repeated(&fresh), "the same trades were sent twice");
     assert_eq!(up.processes(), []);
     println!("seconds: first {}, kept {}, fresh {}", first.seconds, kept.seconds, fresh.seconds);
 }

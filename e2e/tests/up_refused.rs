@@ -4,7 +4,15 @@
 use nix::sys::signal::Signal;
 use std::{fs, net::TcpListener, path::Path};
 use tempfile::TempDir;
-use tidemill_e2e::{disk::Disk, market, up::Up};
+use tidemill_e2e::{
+    disk::Disk,
+    market,
+    up::Up,
+    wait::{PATIENCE, until},
+};
+
+/// What a finite run makes of the site's pages: 24 articles and a broken page.
+const ARTICLES: usize = 25;
 
 fn up(folder: &Path) -> (Up, TempDir) {
     let state = tempfile::tempdir().expect("a temporary folder");
@@ -58,7 +66,11 @@ async fn a_missing_program_is_named_with_the_places_looked_in() {
 async fn a_wrong_manifest_is_named_with_file_line_and_field() {
     let cases = [
         ("  timeout: 60s", "  timeOut: 60s", "normalize.yaml:6: spec.timeOut: is not a field here"),
-        ("window: 500ms", "window: soon", "normalize.yaml:16: spec.trigger.kafka.batch.window: `soon` is not a duration"),
+        (
+            "window: 500ms",
+            "window: soon",
+            "normalize.yaml:16: spec.trigger.kafka.batch.window: `soon` is not a duration",
+        ),
         ("topics: [raw-articles]", "topics: []", "normalize.yaml:13: spec.trigger.kafka.topics"),
         ("spec:\n", "spec: [\n", "normalize.yaml:"),
     ];
@@ -82,4 +94,32 @@ async fn a_full_disk_is_refused_before_anything_starts() {
     let disk = Disk::new("8m");
     let up = Up::new(&market::folder(), &disk.path().join("state"));
     says(&up.refused().await, &["disk space", &up.state.display().to_string(), "32 MiB", "--state"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_fills_up_ends_the_run_and_loses_nothing() {
+    let disk = Disk::new("64m");
+    let up = Up::new(&market::folder(), &disk.path().join("state"));
+    let run = up.clone().with(&["--once", "--output", "json"]);
+    let filler = disk.path().join("filler");
+    let (output, ()) = tokio::join!(run.output(), async {
+        until("the edge to be healthy", PATIENCE, async || up.healthy().await.then_some(())).await;
+        fs::write(&filler, vec![0; 58 << 20]).expect("there is room for it");
+    });
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    says(&said, &["disk space left", &up.state.display().to_string(), "run it again"]);
+    assert_eq!(up.processes(), []);
+
+    fs::remove_file(&filler).expect("it is there");
+    let rest = up.once(&[]).await;
+    assert!(rest.functions["aggregate"].r#in >= 3_000, "its own trades, and those left over: {rest:?}");
+    assert_eq!(rest.functions["notify"].dead_lettered, 0, "{rest:?}");
+    let live = up.live().await;
+    until("every article", PATIENCE, async || {
+        let response = reqwest::get(up.url("/api/articles")).await.ok()?;
+        response.text().await.ok()?.contains(&format!("\"total\":{ARTICLES}")).then_some(())
+    })
+    .await;
+    assert_eq!(live.end(Signal::SIGINT).await.code(), Some(0));
 }

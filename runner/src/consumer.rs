@@ -159,6 +159,8 @@ fn config(connection: &Connection, plan: &KafkaPlan) -> rdkafka::ClientConfig {
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "1000")
         .set("fetch.wait.max.ms", "500")
+        // A queue that was full is asked again soon: by default it would rest for a second.
+        .set("fetch.queue.backoff.ms", "10")
         .set("queued.min.messages", "20000")
         .set("queued.max.messages.kbytes", "4096")
         .set("topic.metadata.refresh.interval.ms", "10000");

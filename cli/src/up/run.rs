@@ -39,12 +39,15 @@ use tracing::{error, info, warn};
 const TICK: Duration = Duration::from_millis(100);
 /// How often the table is drawn, in ticks.
 const DRAW: u64 = 5;
+/// How often the disk space is looked at, in ticks.
+const SPACE: u64 = 5;
 /// How long, with `--once`, a function may fail to start before the run gives up.
 const INIT_PATIENCE: Duration = Duration::from_secs(15);
 
 /// A run.
 pub struct Run<'a> {
     up: &'a Up,
+    state: &'a State,
     services: Services,
     companions: Companions,
     functions: Vec<Function>,
@@ -66,7 +69,7 @@ enum Source {
 
 impl<'a> Run<'a> {
     /// Starts services, topics, companions, edge and clocks; replicas come with the load.
-    pub async fn start(up: &'a Up, folder: Folder, state: &State, stop: CancellationToken) -> Result<Self> {
+    pub async fn start(up: &'a Up, folder: Folder, state: &'a State, stop: CancellationToken) -> Result<Self> {
         let plans: Vec<Plan> = folder.functions.iter().map(|(function, _)| Plan::of(function)).collect();
         for plan in &plans {
             config::supported(plan).with_context(|| format!("function {}", plan.name))?;
@@ -115,6 +118,7 @@ impl<'a> Run<'a> {
         up.say(&format!("logs      {}\n", logs.display()));
         Ok(Self {
             up,
+            state,
             services,
             companions,
             functions,
@@ -146,6 +150,9 @@ impl<'a> Run<'a> {
             }
             let seen = self.watch.seen();
             self.look_after(&seen).await?;
+            if count.is_multiple_of(SPACE) {
+                self.state.can_go_on()?;
+            }
             if !self.up.once && count.is_multiple_of(DRAW) {
                 board.draw(&self.functions);
             }

@@ -9,7 +9,10 @@ use std::{
 };
 
 /// Below this, starting would only fail later, in a worse place. In bytes.
-const LEAST_SPACE: u64 = 32 << 20;
+const SPACE_TO_START: u64 = 32 << 20;
+/// Below this, a run ends while the broker and Redis can still write down what is under way. In
+/// bytes.
+const SPACE_TO_GO_ON: u64 = 8 << 20;
 
 /// The folder, locked.
 #[derive(Debug)]
@@ -45,25 +48,39 @@ impl State {
         }
         lock.set_len(0).with_context(hint)?;
         write!(lock, "{}", std::process::id()).with_context(hint)?;
-        let space = statvfs(&path).with_context(hint)?;
-        let free = space.blocks_available().saturating_mul(space.fragment_size());
-        if free < LEAST_SPACE {
-            bail!(
-                "the state folder {} has {} KiB of disk space left, and at least {} MiB are needed: free some, or choose another folder with --state",
-                path.display(),
-                free >> 10,
-                LEAST_SPACE >> 20
-            );
-        }
+        let state = Self { path, _lock: lock };
+        state.has_space(SPACE_TO_START)?;
         if fresh {
             for name in ["kafka", "redis", "s3", "schedules", "ports", "logs", "run"] {
-                let old = path.join(name);
+                let old = state.path.join(name);
                 if old.exists() {
                     fs::remove_dir_all(&old).with_context(|| format!("failed to remove {}", old.display()))?;
                 }
             }
         }
-        Ok(Self { path, _lock: lock })
+        Ok(state)
+    }
+
+    /// Whether there is the disk space to go on.
+    ///
+    /// # Errors
+    /// When there is not: the run should end before writing fails.
+    pub fn can_go_on(&self) -> Result<()> {
+        self.has_space(SPACE_TO_GO_ON)
+    }
+
+    fn has_space(&self, least: u64) -> Result<()> {
+        let path = self.path.display();
+        let space = statvfs(&self.path).with_context(|| format!("failed to ask for the disk space of {path}"))?;
+        let free = space.blocks_available().saturating_mul(space.fragment_size());
+        if free < least {
+            bail!(
+                "the state folder {path} has {} KiB of disk space left, and at least {} MiB are needed: free some and run it again, or choose another folder with --state",
+                free >> 10,
+                least >> 20
+            );
+        }
+        Ok(())
     }
 
     /// A folder in it, made where it is missing.
