@@ -1,6 +1,6 @@
 //! Kafka, Redis and S3 for a run on this machine: embedded, or those the user named.
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -62,6 +62,12 @@ impl Services {
     /// # Errors
     /// When one of them does not start; the others are stopped.
     pub async fn start(args: &ServiceArgs, folder: &Path, need: Need) -> Result<Self> {
+        let unset = |name: &&'static str| std::env::var_os(name).is_none_or(|value| value.is_empty());
+        if args.s3.is_some()
+            && let Some(name) = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"].into_iter().find(unset)
+        {
+            bail!("--s3 needs credentials, and {name} is not set: set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY");
+        }
         let local = |port| SocketAddr::from(([127, 0, 0, 1], port));
         let launcher = Launcher::current().context("this program's own path is unknown")?;
         let redis_folder = folder.join("redis");

@@ -41,6 +41,8 @@ const TICK: Duration = Duration::from_millis(100);
 const DRAW: u64 = 5;
 /// How often the disk space is looked at, in ticks.
 const SPACE: u64 = 5;
+/// How long the embedded broker may give no answer before the run ends.
+const BROKER_PATIENCE: Duration = Duration::from_secs(30);
 /// How long, with `--once`, a function may fail to start before the run gives up.
 const INIT_PATIENCE: Duration = Duration::from_secs(15);
 
@@ -59,6 +61,7 @@ pub struct Run<'a> {
     stop: CancellationToken,
     launcher: Launcher,
     failing_since: Option<Instant>,
+    silent_since: Option<Instant>,
     settled: Option<Vec<Seen>>,
 }
 
@@ -129,6 +132,7 @@ impl<'a> Run<'a> {
             stop,
             launcher: Launcher::current().context("this program's own path is unknown")?,
             failing_since: None,
+            silent_since: None,
             settled: None,
         })
     }
@@ -150,6 +154,7 @@ impl<'a> Run<'a> {
             }
             let seen = self.watch.seen();
             self.look_after(&seen).await?;
+            self.broker_answers(&seen)?;
             if count.is_multiple_of(SPACE) {
                 self.state.can_go_on()?;
             }
@@ -215,6 +220,21 @@ impl<'a> Run<'a> {
         }
         if self.edge.is_finished() {
             bail!("the edge has ended: see the log");
+        }
+        Ok(())
+    }
+
+    /// The embedded broker ends for good where it meets an error that it did not expect, such as
+    /// a disk that filled at once.
+    fn broker_answers(&mut self, seen: &[Seen]) -> Result<()> {
+        let silent =
+            self.services.kafka_is_embedded() && !seen.is_empty() && seen.iter().all(|seen| seen.lag.is_none());
+        if !silent {
+            self.silent_since = None;
+            return Ok(());
+        }
+        if self.silent_since.get_or_insert_with(Instant::now).elapsed() > BROKER_PATIENCE {
+            bail!("the embedded broker gives no answer: see the log, and whether the disk is full; then run it again");
         }
         Ok(())
     }
