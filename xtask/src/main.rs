@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Parser, Subcommand};
-use std::{fs, path::Path};
+use std::{env, fs, path::PathBuf};
 
 /// Generate or check the files that are made from code.
 #[derive(Parser)]
@@ -22,7 +22,9 @@ enum Task {
 
 fn main() -> Result<()> {
     let args = Args::parse();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the workspace's folder")?;
+    // Asked when it runs: clones share compiled programs, and each has its own files.
+    let own = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("run it with `cargo run -p xtask`")?);
+    let root = own.parent().context("the workspace's folder")?;
     let files = match args.task {
         Task::Crds => crds()?,
     };
