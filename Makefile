@@ -10,8 +10,9 @@ BIN := target/release
 CARGO := cargo --locked
 PACKAGES := clang cmake libcurl4-openssl-dev libssl-dev maven pkg-config redis-server
 TEST_PACKAGES := $(PACKAGES) chromium python3-venv
+CLUSTER_PACKAGES := conntrack containerd containernetworking-plugins etcd-server iproute2 iptables mount runc
 
-.PHONY: help setup setup-test target build demo test unit page-tests lint fmt deny generate check-generated bench testbed-up testbed-down clean-cache
+.PHONY: help setup setup-test target build demo test unit page-tests lint fmt deny generate check-generated bench images testbed-up testbed-down clean-cache
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -31,7 +32,7 @@ setup: ## Install the Debian packages that building and running need
 	@./scripts/packages.sh $(PACKAGES)
 
 setup-test: ## Install the Debian packages that testing needs
-	@./scripts/packages.sh $(TEST_PACKAGES)
+	@./scripts/packages.sh $(TEST_PACKAGES) $(CLUSTER_PACKAGES)
 
 # Build results live in the cache, so that a fresh clone begins warm.
 target:
@@ -59,10 +60,15 @@ bench: build ## Throughput beside a bare consumer
 	$(CARGO) bench --profile release -p tidemill-e2e
 	$(BIN)/testbed kafka stop
 
-testbed-up: build ## Start real Kafka, Redis and S3
+images: build ## Write the container images to target/images, without a container engine
+	$(CARGO) run --release -p xtask -- images
+
+testbed-up: setup-test build ## Start real Kubernetes, Kafka, Redis, S3 and a schema registry
 	$(BIN)/testbed kafka start
 	$(BIN)/testbed redis start
 	$(BIN)/testbed s3 start
+	$(BIN)/testbed registry start
+	$(BIN)/testbed kubernetes start
 
 testbed-down: target ## Stop them and forget their data
 	$(BIN)/testbed down

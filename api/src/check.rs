@@ -202,6 +202,16 @@ fn text_error<T: FromStr<Err = crate::QuantityError>>(value: &Value) -> String {
 }
 
 fn code_rules(document: &Document, function: &Function) -> Result<(), Vec<Problem>> {
+    let problems: Vec<_> = code_problems(function)
+        .into_iter()
+        .map(|(field, message)| problem(document, &pointer_of(field), &message))
+        .collect();
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
+}
+
+/// The rules that need code: each broken one as its field and what would be right.
+#[must_use]
+pub fn code_problems(function: &Function) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
     if let Some(schedule) = &function.spec.trigger.schedule {
         if let Err(error) = croner::Cron::from_str(&schedule.cron) {
@@ -209,12 +219,12 @@ fn code_rules(document: &Document, function: &Function) -> Result<(), Vec<Proble
                 "`{}` is not a cron expression ({error}): write five fields, such as \"*/5 * * * *\"",
                 schedule.cron
             );
-            problems.push(problem(document, "/spec/trigger/schedule/cron", &message));
+            problems.push(("spec.trigger.schedule.cron", message));
         }
         if schedule.time_zone.parse::<chrono_tz::Tz>().is_err() {
             let message =
                 format!("`{}` is not a time zone: use an IANA name, such as Europe/Paris", schedule.time_zone);
-            problems.push(problem(document, "/spec/trigger/schedule/timeZone", &message));
+            problems.push(("spec.trigger.schedule.timeZone", message));
         }
     }
     if let Some(kafka) = &function.spec.trigger.kafka
@@ -222,9 +232,9 @@ fn code_rules(document: &Document, function: &Function) -> Result<(), Vec<Proble
         && DateTime::parse_from_rfc3339(timestamp).is_err()
     {
         let message = format!("`{timestamp}` is not a time: write RFC 3339, such as 2026-01-01T00:00:00Z");
-        problems.push(problem(document, "/spec/trigger/kafka/start/timestamp", &message));
+        problems.push(("spec.trigger.kafka.start.timestamp", message));
     }
-    if problems.is_empty() { Ok(()) } else { Err(problems) }
+    problems
 }
 
 fn topic_rules(document: &Document, topic: &Topic) -> Result<(), Vec<Problem>> {

@@ -41,6 +41,10 @@ use std::collections::BTreeMap;
 #[x_kube(
     validation = ("has(self.image) != has(self.package)", "set exactly one of `image` and `package`"),
     validation = (
+        "!has(self.timeout) || (duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('3h'))",
+        "`timeout` must be above 0s and at most 3h"
+    ),
+    validation = (
         "!has(self.output) || self.output.delivery != 'exactlyOnce' || has(self.trigger.kafka)",
         "`output.delivery: exactlyOnce` needs a kafka trigger: a schedule has no offsets to commit"
     ),
@@ -166,6 +170,12 @@ pub struct FunctionStatus {
     /// Why this many replicas, in words.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
+    /// The last firing of the schedule whose outcome is durable, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_schedule_time: Option<String>,
+    /// A firing that is due and whose outcome is not durable yet, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pending_schedule_time: Option<String>,
     /// The label selector of the function's pods, for the scale subresource.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub selector: Option<String>,

@@ -66,6 +66,9 @@ pub enum Start {
 /// How many records one invocation gets: it is made when the first of the limits is reached.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.window) || duration(self.window) <= duration('5m')", "message": "`window` must be at most 5m"}
+]))]
 pub struct Batch {
     /// At most so many records.
     #[schemars(range(min = 1, max = 10_000))]

@@ -1,7 +1,9 @@
-//! How many replicas a function should have, and why. Pure: an observation in, a decision out.
+//! How many replicas a function should have, and why. Pure: observations in, a decision out.
 //!
-//! The same observation always gives the same decision; clocks and counters are the caller's.
+//! The same observations always give the same decision; clocks and counters are the caller's.
 
 mod decide;
+mod tracker;
 
 pub use decide::{Decision, Observation, decide};
+pub use tracker::{Sample, Tracker};

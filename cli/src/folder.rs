@@ -109,9 +109,15 @@ impl Folder {
 /// # Errors
 /// When the file cannot be read.
 pub fn resources(file: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Resource>> {
-    let text = fs::read_to_string(file).with_context(|| format!("failed to read {}", file.display()))?;
     let mut found = |line, field: &str, message: String| {
         findings.push(Finding { file: file.to_owned(), line, field: field.to_owned(), message });
+    };
+    let text = match fs::read_to_string(file) {
+        Ok(text) => text,
+        Err(error) => {
+            found(1, "(file)", format!("it cannot be read: {error}"));
+            return Ok(Vec::new());
+        }
     };
     let documents = match manifest::documents(&text) {
         Ok(documents) => documents,

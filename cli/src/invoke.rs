@@ -29,7 +29,7 @@ use tidemill_runner::{
     config,
     output::{self, Sink},
     pipeline::Pipeline,
-    pool::Pool,
+    pool::{Pool, Source},
     process::Bootstrap,
     record::{OutRecord, Record},
     stats::Stats,
@@ -115,7 +115,7 @@ impl Invoke {
             handler: plan.handler.clone(),
             memory_mib: plan.memory_mib,
         };
-        let pool = Pool::start(bootstrap, plan.concurrency, plan.timeout, &Readiness::default());
+        let pool = Pool::start(Source::Program(bootstrap), plan.concurrency, plan.timeout, &Readiness::default());
         let result = if self.records.is_some() { records(plan, pool, input).await } else { event(pool, input).await };
         services.stop().await?;
         result

@@ -4,7 +4,7 @@ use crate::{
     folder::{self, Finding},
     output::Format,
 };
-use anyhow::Result;
+use anyhow::{Result, bail};
 use clap::Args;
 use std::{path::PathBuf, process::ExitCode};
 
@@ -26,7 +26,7 @@ impl Validate {
     /// Writes each problem, and answers whether there was one.
     ///
     /// # Errors
-    /// When a file cannot be read.
+    /// When a folder cannot be read, or holds no manifest.
     pub fn run(&self) -> Result<ExitCode> {
         let mut findings: Vec<Finding> = Vec::new();
         let mut resources = 0;
@@ -34,6 +34,9 @@ impl Validate {
             for file in folder::yaml_files(path)? {
                 resources += folder::resources(&file, &mut findings)?.len();
             }
+        }
+        if resources == 0 && findings.is_empty() {
+            bail!("no manifests (*.yaml) are there: name files, or a folder that has some");
         }
         match self.output {
             Format::Table => {

@@ -3,12 +3,11 @@
 use crate::wait::{LOOK, PATIENCE};
 use futures::future::try_join_all;
 use std::{
-    collections::BTreeMap,
     sync::Mutex,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tidemill_kafka::{
-    Connection, GroupObserver, TopicTarget, ensure_topics,
+    ClusterObserver, Connection, Group, TopicTarget, dead_letters_of, ensure_topics,
     rdkafka::{
         Offset, TopicPartitionList,
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
@@ -51,11 +50,15 @@ impl Bed {
         format!("{}.{name}", self.name)
     }
 
-    /// Makes a topic and, with the same partitions and limits, that of its dead letters.
+    /// Makes a topic and that of its dead letters, as the operator and `up` do.
+    ///
+    /// # Panics
+    /// When the broker refuses one.
     pub async fn topic(&self, name: &str, partitions: i32, config: &[(&str, &str)]) -> String {
         let topic = self.unique(name);
-        self.make(&topic, partitions, config).await;
-        self.make(&dead_letters(&topic), partitions, config).await;
+        let target = target(&topic, partitions, config);
+        let letters = dead_letters_of(&target, dead_letters(&topic));
+        ensure_topics(&self.connection, &[target, letters]).await.expect("topics can be made");
         topic
     }
 
@@ -64,10 +67,7 @@ impl Bed {
     /// # Panics
     /// When the broker refuses it.
     pub async fn make(&self, name: &str, partitions: i32, config: &[(&str, &str)]) {
-        let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
-        let config: BTreeMap<_, _> = config.collect();
-        let target = TopicTarget { name: name.to_owned(), partitions, replicas: Some(1), config };
-        ensure_topics(&self.connection, &[target]).await.expect("topics can be made");
+        ensure_topics(&self.connection, &[target(name, partitions, config)]).await.expect("topics can be made");
     }
 
     /// Changes one setting of a topic.
@@ -144,11 +144,12 @@ impl Bed {
     async fn observe(&self, group: &str, topic: &str, enough: fn(i64) -> bool) -> i64 {
         let (connection, group, topic) = (self.connection.clone(), group.to_owned(), topic.to_owned());
         let look = move || {
-            let mut observer =
-                GroupObserver::new(&connection, &group, vec![topic.clone()], false).expect("an observer");
+            let mut observer = ClusterObserver::new(&connection).expect("an observer");
+            let looked = [Group { id: group.clone(), topics: vec![topic.clone()] }];
             let started = Instant::now();
             loop {
-                let lag = observer.look().expect("the broker tells the lag").total();
+                let lag =
+                    observer.look(&looked).expect("the broker answers").remove(0).expect("the lag is known").total();
                 if enough(lag) {
                     return lag;
                 }
@@ -158,6 +159,11 @@ impl Bed {
         };
         spawn_blocking(look).await.expect("looking does not panic")
     }
+}
+
+fn target(name: &str, partitions: i32, config: &[(&str, &str)]) -> TopicTarget {
+    let config = config.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    TopicTarget { name: name.to_owned(), partitions, replicas: Some(1), config: config.collect() }
 }
 
 /// The topic of a topic's dead letters.

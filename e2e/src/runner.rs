@@ -10,6 +10,7 @@ use serde_json::json;
 use std::{
     collections::BTreeMap,
     fs::{self, File},
+    path::Path,
     process::{ExitStatus, Stdio},
 };
 use tempfile::TempDir;
@@ -17,7 +18,11 @@ use tidemill_api::{
     Function,
     plan::{KafkaPlan, Plan, TriggerPlan},
 };
-use tidemill_runner::{config::Config, report::Report, stats::Totals};
+use tidemill_runner::{
+    config::{Access, Code, Config},
+    report::Report,
+    stats::Totals,
+};
 use tidemill_service::child::{self, Launcher};
 use tidemill_testbed::programs;
 use tokio::{
@@ -59,10 +64,20 @@ pub fn function(bed: &Bed, topic: &str, output: Option<&str>, command: &[&str]) 
     Config {
         plan: Plan::of(&Function::new("e2e", spec)),
         bootstrap_servers: bed.connection.bootstrap().to_owned(),
-        output_servers: None,
-        command: command.iter().map(|word| (*word).to_owned()).collect(),
-        directory: None,
+        access: Access::default(),
+        output: None,
+        code: program(command, None),
         environment: BTreeMap::new(),
+        inherit: false,
+    }
+}
+
+/// A program that the runner starts.
+#[must_use]
+pub fn program(command: &[&str], directory: Option<&Path>) -> Code {
+    Code::Program {
+        command: command.iter().map(|word| (*word).to_owned()).collect(),
+        directory: directory.map(Path::to_owned),
     }
 }
 

@@ -6,7 +6,7 @@ use std::time::Duration;
 use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered, text},
     letter::{headers, reason},
-    runner::{Runner, echo, with},
+    runner::{Runner, echo, program, with},
     tally::Tally,
 };
 use tidemill_runner::{config::Config, record::Record};
@@ -163,7 +163,8 @@ async fn records_wait_until_a_function_that_cannot_start_is_repaired() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let program = folder.path().join("bootstrap");
     let mut config = echo(&bed, &input, Some(&output));
-    let works = std::mem::replace(&mut config.command, vec![program.display().to_string()]);
+    let works = programs::own("echo").expect("it is built");
+    config.code = tidemill_e2e::runner::program(&[&program.display().to_string()], None);
 
     let mut runner = Runner::start(&config);
     let failing = runner.report("why it fails", |report| report.failing.is_some()).await.failing;
@@ -173,7 +174,7 @@ async fn records_wait_until_a_function_that_cannot_start_is_repaired() {
     assert_eq!(runner.admin("/live").await.0, 200);
     assert_eq!(bed.lag(&input, &input).await, RECORDS as i64, "the records wait");
 
-    std::os::unix::fs::symlink(&works[0], &program).expect("the folder can be written");
+    std::os::unix::fs::symlink(&works, &program).expect("the folder can be written");
     runner.report("a function that is ready", |report| report.ready).await;
     runner.answers("/ready", 200).await;
     bed.drained(&input, &input).await;
@@ -188,7 +189,8 @@ async fn a_runner_that_waits_for_its_function_stops_when_told() {
     let input = bed.topic("in", 1, &[]).await;
     bed.produce(&input, &numbered(10, 50, 1)).await;
     let mut config = echo(&bed, &input, None);
-    config.command = vec![programs::own("echo").expect("it is built").with_file_name("no-such").display().to_string()];
+    let missing = programs::own("echo").expect("it is built").with_file_name("no-such").display().to_string();
+    config.code = program(&[&missing], None);
     let mut runner = Runner::start(&config);
     runner.report("why it fails", |report| report.failing.is_some()).await;
     let asked = std::time::Instant::now();

@@ -7,7 +7,7 @@ use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered},
     letter::reason,
     python,
-    runner::{Runner, function},
+    runner::{Runner, function, program},
     tally::Tally,
 };
 use tidemill_runner::config::Config;
@@ -44,9 +44,10 @@ impl Scene {
         let output = bed.topic("out", 3, &[]).await;
         let python = tokio::task::spawn_blocking(python::with_client).await.expect("installing does not panic");
         let python = python.display().to_string();
-        let mut config = function(&bed, &input, Some(&output), &[&python, "-m", "awslambdaric", "app.answer"]);
+        let command = [python.as_str(), "-m", "awslambdaric", "app.answer"];
+        let mut config = function(&bed, &input, Some(&output), &command);
         let folder = tempfile::tempdir().expect("a temporary folder");
-        config.directory = Some(folder.path().to_owned());
+        config.code = program(&command, Some(folder.path()));
         config.plan.handler = "app.answer".to_owned();
         Self { bed, input, output, folder, config }
     }

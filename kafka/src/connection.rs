@@ -3,6 +3,7 @@
 //! Every client of Tidemill is made here, so that acknowledgements, idempotence and time-outs
 //! are the same everywhere.
 
+use crate::Security;
 use rdkafka::{
     ClientConfig,
     admin::AdminClient,
@@ -23,6 +24,7 @@ const LARGEST_MESSAGE: u32 = 64 << 20;
 #[derive(Clone, Debug)]
 pub struct Connection {
     bootstrap: String,
+    security: Security,
 }
 
 /// Why Kafka could not be asked.
@@ -60,7 +62,13 @@ impl Connection {
     /// A cluster without authentication or encryption; `bootstrap` is `host:port,…`.
     #[must_use]
     pub fn plaintext(bootstrap: impl Into<String>) -> Self {
-        Self { bootstrap: bootstrap.into() }
+        Self::secured(bootstrap, Security::default())
+    }
+
+    /// A cluster that wants to know who comes, or that is reached over TLS.
+    #[must_use]
+    pub fn secured(bootstrap: impl Into<String>, security: Security) -> Self {
+        Self { bootstrap: bootstrap.into(), security }
     }
 
     /// `host:port,…`.
@@ -81,6 +89,7 @@ impl Connection {
             .set("reconnect.backoff.max.ms", "2000")
             .set("message.max.bytes", LARGEST_MESSAGE.to_string())
             .set("log_level", "4");
+        self.security.apply(&mut config);
         config
     }
 

@@ -4,9 +4,15 @@
 
 mod connection;
 mod lag;
+mod security;
+mod start;
+mod topic_config;
 mod topics;
 
 pub use connection::{Connection, Error, PATIENCE};
-pub use lag::{GroupLag, GroupObserver, PartitionLag};
+pub use lag::{ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
 pub use rdkafka;
-pub use topics::{Ensured, TopicTarget, ensure_topics, topic_partitions};
+pub use security::{Sasl, Security, Tls};
+pub use start::{Begin, begin_group};
+pub use topic_config::{correct_config, delete_topic};
+pub use topics::{Ensured, TopicTarget, dead_letters_of, ensure_topics, topic_partitions};

@@ -20,6 +20,27 @@ pub struct TopicTarget {
     pub config: BTreeMap<String, String>,
 }
 
+/// Kafka's own limit of a record batch, in bytes.
+const USUAL_LIMIT: u64 = 1_048_588;
+/// What a dead letter has beyond its record: seven headers, of which two are cut to a length.
+const HEADROOM: u64 = 16 << 10;
+/// How long dead letters are kept: 30 days, in milliseconds.
+const RETENTION: &str = "2592000000";
+
+/// The topic `name` for the dead letters of `topic`: as many partitions, and room for each record
+/// that fitted there with the reason of its failure.
+#[must_use]
+pub fn dead_letters_of(topic: &TopicTarget, name: String) -> TopicTarget {
+    let limit = topic.config.get("max.message.bytes").and_then(|text| text.parse().ok()).unwrap_or(USUAL_LIMIT);
+    let config = [
+        ("max.message.bytes", (limit + HEADROOM).to_string()),
+        ("retention.ms", RETENTION.to_owned()),
+        ("compression.type", "lz4".to_owned()),
+    ];
+    let config = config.map(|(name, value)| (name.to_owned(), value)).into();
+    TopicTarget { name, partitions: topic.partitions, replicas: topic.replicas, config }
+}
+
 /// What was done about a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ensured {

@@ -1,12 +1,15 @@
 //! What a function may answer, read strictly: another shape is a failure that says what was
 //! expected.
 
-use crate::record::{OutRecord, Record};
+use crate::{
+    record::{OutRecord, Record},
+    runtime_api::{LONGEST_KIND, LONGEST_MESSAGE, cut},
+};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, value::RawValue};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use tidemill_api::plan::OutputPlan;
 
 /// An answer, related to the records that were asked about.
@@ -162,17 +165,16 @@ fn related(
         let missing = || Error::Item { list, partition: partition.clone(), offset: *offset };
         positions.get(&(partition.clone(), *offset)).copied().ok_or_else(missing)
     };
-    for item in &dropped {
-        find("dropped", item)?;
-        answer.dropped += 1;
-    }
+    let dropped: HashSet<usize> = dropped.iter().map(|item| find("dropped", item)).collect::<Result<_, _>>()?;
     for item in failures {
         let index = find("batchItemFailures", &item)?;
-        let kind = item.error_type.unwrap_or_else(|| "BatchItemFailure".to_owned());
+        let kind = cut(item.error_type.unwrap_or_else(|| "BatchItemFailure".to_owned()), LONGEST_KIND);
         let message =
             item.error_message.unwrap_or_else(|| "the function named this record in batchItemFailures".to_owned());
-        answer.failures.insert(index, Failure { kind, message });
+        answer.failures.insert(index, Failure { kind, message: cut(message, LONGEST_MESSAGE) });
     }
+    // A record that failed is tried again: it is not left out yet.
+    answer.dropped = dropped.iter().filter(|index| !answer.failures.contains_key(index)).count();
     Ok(answer)
 }
 

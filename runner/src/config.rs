@@ -1,11 +1,12 @@
 //! What a runner is told: one JSON file, written by whoever starts it.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use tidemill_api::{
-    Delivery,
+    Delivery, S3Object,
     plan::{FailurePlan, Plan, TriggerPlan},
 };
+use tidemill_kafka::{Connection, Sasl, Security, Tls};
 
 /// What a runner is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -15,18 +16,107 @@ pub struct Config {
     pub plan: Plan,
     /// `host:port,…` of the trigger's cluster; of the output's under a schedule.
     pub bootstrap_servers: String,
-    /// `host:port,…` of the output's cluster, where it is another one.
+    /// How the cluster wants to be spoken to; secrets come by the environment.
     #[serde(default)]
-    pub output_servers: Option<String>,
-    /// The function's program and its arguments.
-    pub command: Vec<String>,
-    /// Where it runs.
+    pub access: Access,
+    /// The output's cluster, where it is another one.
     #[serde(default)]
-    pub directory: Option<PathBuf>,
-    /// Its environment.
+    pub output: Option<OtherCluster>,
+    /// What the function is.
+    pub code: Code,
+    /// The environment of its processes.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+    /// Whether its processes also get the runner's own environment.
+    #[serde(default)]
+    pub inherit: bool,
 }
+
+/// What the function is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Code {
+    /// A program: the runner starts it, once for each invocation that may be in flight.
+    Program {
+        /// The program and its arguments.
+        command: Vec<String>,
+        /// Where it runs.
+        directory: Option<PathBuf>,
+    },
+    /// A zip with a `bootstrap`: fetched, checked, unpacked, and then a program.
+    Package(S3Object),
+    /// A container beside the runner's: others start it, and it calls the Runtime API here.
+    Image {
+        /// Where the Runtime API is served.
+        api: SocketAddr,
+    },
+}
+
+/// A cluster that is not the trigger's.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OtherCluster {
+    /// `host:port,…`.
+    pub bootstrap_servers: String,
+    /// How it wants to be spoken to.
+    #[serde(default)]
+    pub access: Access,
+}
+
+/// How a cluster wants to be spoken to, without the secrets.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Access {
+    /// The mechanism and the user's name, where it asks for one.
+    #[serde(default)]
+    pub sasl: Option<Login>,
+    /// Whether it speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
+}
+
+/// A user, without the password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Login {
+    /// As Kafka names it.
+    pub mechanism: String,
+    /// The user's name.
+    pub username: String,
+}
+
+/// The environment variables that carry a cluster's secrets begin with one of these.
+pub mod prefixes {
+    /// The trigger's cluster: `TIDEMILL_KAFKA_PASSWORD`, `…_CA`, `…_CERTIFICATE`, `…_KEY`.
+    pub const TRIGGER: &str = "TIDEMILL_KAFKA_";
+    /// The output's cluster.
+    pub const OUTPUT: &str = "TIDEMILL_OUTPUT_KAFKA_";
+}
+
+impl Access {
+    /// The connection, with the secrets that the environment holds under `prefix`.
+    ///
+    /// # Errors
+    /// When the password is not there.
+    pub fn connect(&self, bootstrap: &str, prefix: &str) -> Result<Connection, MissingSecret> {
+        let read = |name: &str| std::env::var(format!("{prefix}{name}")).ok().filter(|text| !text.is_empty());
+        let sasl = match &self.sasl {
+            None => None,
+            Some(Login { mechanism, username }) => Some(Sasl {
+                mechanism: mechanism.clone(),
+                username: username.clone(),
+                password: read("PASSWORD").ok_or_else(|| MissingSecret(format!("{prefix}PASSWORD")))?,
+            }),
+        };
+        let tls = self.tls.then(|| Tls { ca: read("CA"), certificate: read("CERTIFICATE"), key: read("KEY") });
+        Ok(Connection::secured(bootstrap, Security { sasl, tls }))
+    }
+}
+
+/// The environment lacks a secret.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0} is not set: it carries the password of the Kafka user")]
+pub struct MissingSecret(String);
 
 /// A field that this runner cannot carry out.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

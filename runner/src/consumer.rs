@@ -6,9 +6,10 @@
 //! committed, and only then is it given back. The other partitions go on meanwhile.
 
 use crate::{output::Sink, partition::Partition, pipeline::Pipeline};
+use futures::FutureExt;
 use parking_lot::Mutex;
 use rdkafka::{
-    ClientContext, Offset, TopicPartitionList,
+    ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{
         BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
@@ -19,11 +20,12 @@ use rdkafka::{
 };
 use std::{
     collections::HashMap,
+    panic::AssertUnwindSafe,
     sync::{Arc, OnceLock, Weak},
     time::Duration,
 };
 use tidemill_api::{Start, plan::KafkaPlan};
-use tidemill_kafka::{Connection, PATIENCE};
+use tidemill_kafka::{Begin, Connection, begin_group};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -72,7 +74,7 @@ pub async fn run<S: Sink>(
     stop: CancellationToken,
     failed: CancellationToken,
 ) -> Result<(), tidemill_kafka::Error> {
-    begin_at(connection, plan).await?;
+    begin(connection, plan).await?;
     let limits = plan.batch.clone();
     let drain = pipeline.plan.timeout + Duration::from_secs(5);
     let task_failed = failed.clone();
@@ -84,11 +86,19 @@ pub async fn run<S: Sink>(
         start: Box::new(move |assigned| {
             let Assigned { topic, number, queue, consumer, stop } = assigned;
             let (pipeline, limits, failed) = (pipeline.clone(), limits.clone(), task_failed.clone());
-            tokio::spawn(Partition { topic, number, queue, consumer, pipeline, limits, stop, failed }.run())
+            let panicked = failed.clone();
+            let work = Partition { topic, number, queue, consumer, pipeline, limits, stop, failed }.run();
+            tokio::spawn(async move {
+                // Nobody else would hear of it, and the partition would stand still.
+                if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                    error!(partition = number, "a partition's task has panicked: the runner must start again");
+                    panicked.cancel();
+                }
+            })
         }),
     };
     let refused = |source| tidemill_kafka::Error::Client { bootstrap: connection.bootstrap().to_owned(), source };
-    let consumer: Consumer = config(connection, plan).create_with_context(context).map_err(refused)?;
+    let consumer: Consumer = config(connection, plan, drain).create_with_context(context).map_err(refused)?;
     let consumer = Arc::new(consumer);
     consumer.context().own.get_or_init(|| Arc::downgrade(&consumer));
     let topics: Vec<&str> = plan.topics.iter().map(String::as_str).collect();
@@ -146,16 +156,19 @@ async fn poll(consumer: &Consumer, stop: &CancellationToken) {
     }
 }
 
-fn config(connection: &Connection, plan: &KafkaPlan) -> rdkafka::ClientConfig {
+fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration) -> rdkafka::ClientConfig {
+    // A callback that waits for partitions to drain does not poll meanwhile.
+    let poll = (drain + Duration::from_secs(60)).max(Duration::from_secs(300));
     let mut config = connection.client_config();
-    let reset = if plan.start == Start::Latest { "latest" } else { "earliest" };
     config
         .set("group.id", &plan.group)
-        .set("auto.offset.reset", reset)
+        // Whatever `start` says: where a group begins was committed by `begin`.
+        .set("auto.offset.reset", "earliest")
         .set("enable.auto.offset.store", "false")
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
         .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("max.poll.interval.ms", poll.as_millis().to_string())
         .set("session.timeout.ms", "10000")
         .set("heartbeat.interval.ms", "1000")
         .set("fetch.wait.max.ms", "500")
@@ -167,41 +180,22 @@ fn config(connection: &Connection, plan: &KafkaPlan) -> rdkafka::ClientConfig {
     config
 }
 
-/// Commits the offsets of `start: {timestamp}` for partitions that have none.
-async fn begin_at(connection: &Connection, plan: &KafkaPlan) -> Result<(), tidemill_kafka::Error> {
-    let Start::Timestamp(timestamp) = &plan.start else { return Ok(()) };
-    let Ok(timestamp) = chrono::DateTime::parse_from_rfc3339(timestamp) else { return Ok(()) };
+/// Commits where the group begins, where its first member is this one.
+///
+/// # Errors
+/// When a broker does not answer.
+pub async fn begin(connection: &Connection, plan: &KafkaPlan) -> Result<(), tidemill_kafka::Error> {
+    let begin = match &plan.start {
+        Start::Earliest => return Ok(()),
+        Start::Latest => Begin::Now,
+        Start::Timestamp(text) => match chrono::DateTime::parse_from_rfc3339(text) {
+            Ok(time) => Begin::At(time.timestamp_millis()),
+            Err(_) => return Ok(()), // Refused before: it never comes here.
+        },
+    };
     let (connection, plan) = (connection.clone(), plan.clone());
-    let committed = tokio::task::spawn_blocking(move || {
-        let observer = connection.observer(&plan.group)?;
-        commit_start(&observer, &plan.topics, timestamp.timestamp_millis()).map_err(|source| {
-            tidemill_kafka::Error::Request { action: "commit the starting position".to_owned(), source }
-        })
-    });
-    committed.await.expect("asking does not panic")
-}
-
-fn commit_start(observer: &BaseConsumer, topics: &[String], millis: i64) -> KafkaResult<()> {
-    let mut asked = TopicPartitionList::new();
-    for topic in topics {
-        let metadata = observer.fetch_metadata(Some(topic), PATIENCE)?;
-        for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-            asked.add_partition_offset(topic, partition.id(), Offset::Offset(millis))?;
-        }
-    }
-    let committed = observer.committed_offsets(asked.clone(), PATIENCE)?;
-    let found = observer.offsets_for_times(asked, PATIENCE)?;
-    let mut missing = TopicPartitionList::new();
-    for element in committed.elements().iter().filter(|element| !matches!(element.offset(), Offset::Offset(_))) {
-        if let Some(found) = found.find_partition(element.topic(), element.partition()) {
-            let offset = match found.offset() {
-                Offset::Offset(offset) => offset,
-                _ => observer.fetch_watermarks(element.topic(), element.partition(), PATIENCE)?.1,
-            };
-            missing.add_partition_offset(element.topic(), element.partition(), Offset::Offset(offset))?;
-        }
-    }
-    if missing.count() > 0 { observer.commit(&missing, CommitMode::Sync) } else { Ok(()) }
+    let begun = tokio::task::spawn_blocking(move || begin_group(&connection, &plan.group, &plan.topics, begin));
+    begun.await.expect("asking does not panic")
 }
 
 impl Context {
@@ -216,9 +210,11 @@ impl Context {
         }
         let drained = async {
             let deadline = tokio::time::Instant::now() + self.drain;
-            for task in tasks {
-                if tokio::time::timeout_at(deadline, task.done).await.is_err() {
+            for mut task in tasks {
+                if tokio::time::timeout_at(deadline, &mut task.done).await.is_err() {
                     warn!("a partition did not drain in time; its batch will be repeated");
+                    // It must not store an offset after the partition has come back.
+                    task.done.abort();
                 }
             }
         };

@@ -7,12 +7,15 @@ use crate::record::OutRecord;
 use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
     message::{Header, OwnedHeaders},
-    producer::{FutureProducer, FutureRecord, Producer},
-    util::Timeout,
+    producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
 };
 use std::{future::Future, time::Duration};
 use tidemill_kafka::{Connection, PATIENCE};
+use tokio::time::sleep;
 use tracing::warn;
+
+/// Until a full queue is tried again.
+const QUEUE_FULL: Duration = Duration::from_millis(2);
 
 /// Where produced records go.
 pub trait Sink: Send + Sync + 'static {
@@ -68,15 +71,26 @@ impl KafkaSink {
 
 impl Sink for KafkaSink {
     async fn produce(&self, records: &[OutRecord]) -> Result<(), Error> {
-        let sent = records.iter().map(|record| self.send(record));
         let mut first_error = None;
-        for result in futures::future::join_all(sent).await {
-            if let Err(error) = result {
-                // A record that is refused for good outweighs one that may yet be taken.
-                let outweighs = matches!(error, Error::Refused { .. } | Error::Fatal(_));
-                if outweighs || first_error.is_none() {
-                    first_error = Some(error);
-                }
+        let mut note = |error| {
+            // A record that is refused for good outweighs one that may yet be taken.
+            let outweighs = matches!(error, Error::Refused { .. } | Error::Fatal(_));
+            if outweighs || first_error.is_none() {
+                first_error = Some(error);
+            }
+        };
+        let mut sent = Vec::with_capacity(records.len());
+        for record in records {
+            match self.enqueue(record).await {
+                Ok(delivery) => sent.push((record, delivery)),
+                Err(error) => note(error),
+            }
+        }
+        for (record, delivery) in sent {
+            match delivery.await {
+                Ok(Ok(_)) => {}
+                Ok(Err((error, _))) => note(self.classify(record, &error)),
+                Err(_cancelled) => note(self.classify(record, &KafkaError::Canceled)),
             }
         }
         first_error.map_or(Ok(()), Err)
@@ -84,7 +98,8 @@ impl Sink for KafkaSink {
 }
 
 impl KafkaSink {
-    async fn send(&self, record: &OutRecord) -> Result<(), Error> {
+    /// Puts the record into the producer's queue, after those before it; waits while it is full.
+    async fn enqueue(&self, record: &OutRecord) -> Result<DeliveryFuture, Error> {
         let headers = record
             .headers
             .iter()
@@ -94,9 +109,15 @@ impl KafkaSink {
         let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic).headers(headers);
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
-        match self.0.send(message, Timeout::Never).await {
-            Ok(_) => Ok(()),
-            Err((error, _)) => Err(self.classify(record, &error)),
+        loop {
+            match self.0.send_result(message) {
+                Ok(delivery) => return Ok(delivery),
+                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back)) => {
+                    message = back;
+                    sleep(QUEUE_FULL).await;
+                }
+                Err((error, _)) => return Err(self.classify(record, &error)),
+            }
         }
     }
 

@@ -16,7 +16,12 @@ use std::{sync::Arc, time::Duration};
 use tidemill_api::Batch as Limits;
 use tokio::time::{Instant, sleep, timeout_at};
 use tokio_util::sync::CancellationToken;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
+
+/// Between two attempts to read from a partition that gives an error.
+const PAUSE: Duration = Duration::from_millis(100);
+/// Every so many of them is logged.
+const TOLD: u32 = 100;
 
 /// The task of one partition.
 pub struct Partition<S> {
@@ -70,6 +75,7 @@ impl<S: Sink> Partition<S> {
     /// The next batch; `None` when told to stop.
     async fn collect(&self, held: &mut Option<Record>) -> Option<Vec<Record>> {
         let first = match held.take() {
+            _ if self.stop.is_cancelled() => return None,
             Some(record) => record,
             None => tokio::select! {
                 biased;
@@ -83,7 +89,9 @@ impl<S: Sink> Partition<S> {
         let window = self.limits.window.get();
         let close = Instant::now() + window;
         while !batch.is_full(&self.limits) {
-            let next = if window.is_zero() {
+            let next = if self.stop.is_cancelled() {
+                return None;
+            } else if window.is_zero() {
                 self.read().now_or_never()
             } else {
                 tokio::select! {
@@ -103,12 +111,17 @@ impl<S: Sink> Partition<S> {
 
     /// The next record; errors are logged and waited out.
     async fn read(&self) -> Record {
+        let mut pauses = 0_u32;
         loop {
             match self.queue.recv().await {
                 Ok(message) => return Record::copy(&message),
                 Err(error) => {
-                    debug!(topic = self.topic, partition = self.number, %error, "no record");
-                    sleep(Duration::from_millis(100)).await;
+                    metrics::counter!("tidemill_runner_fetch_errors_total").increment(1);
+                    if pauses.is_multiple_of(TOLD) {
+                        warn!(topic = self.topic, partition = self.number, %error, "no records can be read");
+                    }
+                    pauses += 1;
+                    sleep(PAUSE).await;
                 }
             }
         }

@@ -74,10 +74,10 @@ impl<S: Sink> Pipeline<S> {
             stack.push(Work::new(small));
         }
         while let Some(work) = stack.pop() {
-            let Some(mut work) = self.drop_old(work, stop).await? else { continue };
-            if stop.is_cancelled() && work.attempts > 0 {
+            if stop.is_cancelled() {
                 return Err(Unsettled::Stopped);
             }
+            let Some(mut work) = self.drop_old(work, stop).await? else { continue };
             work.attempts += 1;
             let Some((next, failures)) = self.attempt(work, stop).await? else { continue };
             match next {

@@ -6,11 +6,19 @@
 use crate::{
     invocation::{Failed, Outcome},
     process::{self, Bootstrap},
+    sidecar::Sidecar,
 };
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 use tidemill_service::admin::Readiness;
 use tokio::{
+    net::TcpListener,
     sync::{Mutex, mpsc, oneshot, watch},
     task::JoinSet,
 };
@@ -26,6 +34,17 @@ pub struct Job {
     pub timeout: Duration,
     /// Who waits for the outcome.
     pub outcome: oneshot::Sender<(Outcome, Duration)>,
+    claim: Claim,
+}
+
+/// Decides between the process that takes a job and the one who takes it back: one of them wins.
+#[derive(Clone, Default)]
+struct Claim(Arc<AtomicBool>);
+
+impl Claim {
+    fn wins(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
 }
 
 /// Where processes take their work from: each job goes to one of them.
@@ -39,7 +58,7 @@ impl Queue {
     pub async fn take(&self) -> Option<Job> {
         loop {
             let job = self.0.lock().await.recv().await?;
-            if !job.outcome.is_closed() {
+            if job.claim.wins() {
                 return Some(job);
             }
         }
@@ -67,26 +86,56 @@ pub struct Pool {
     slots: Mutex<JoinSet<()>>,
 }
 
+/// Where the processes come from.
+pub enum Source {
+    /// The runner starts them.
+    Program(Bootstrap),
+    /// Others start one, which calls the Runtime API here.
+    Image {
+        /// Where the Runtime API is served.
+        listener: TcpListener,
+        /// The function's name.
+        function: String,
+    },
+}
+
 impl Pool {
-    /// Starts `concurrency` processes, each supervised until [`Pool::stop`].
+    /// Has `concurrency` invocations in flight at most, until [`Pool::stop`].
     #[must_use]
-    pub fn start(bootstrap: Bootstrap, concurrency: u32, timeout: Duration, readiness: &Readiness) -> Self {
+    pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> Self {
         let (jobs, receiver) = mpsc::channel(1);
         let queue = Queue(Arc::new(Mutex::new(receiver)));
         let stop = CancellationToken::new();
         let (health_sender, health) = watch::channel(Health::Starting);
-        let bootstrap = Arc::new(bootstrap);
         let mut slots = JoinSet::new();
-        for _ in 0..concurrency {
-            let supervisor = process::Supervisor {
-                bootstrap: bootstrap.clone(),
-                queue: queue.clone(),
-                health: health_sender.clone(),
-                readiness: readiness.clone(),
-                stop: stop.clone(),
-                timeout,
-            };
-            slots.spawn(supervisor.run());
+        match source {
+            Source::Program(bootstrap) => {
+                let bootstrap = Arc::new(bootstrap);
+                for _ in 0..concurrency {
+                    let supervisor = process::Supervisor {
+                        bootstrap: bootstrap.clone(),
+                        queue: queue.clone(),
+                        health: health_sender.clone(),
+                        readiness: readiness.clone(),
+                        stop: stop.clone(),
+                        timeout,
+                    };
+                    slots.spawn(supervisor.run());
+                }
+            }
+            Source::Image { listener, function } => {
+                let sidecar = Sidecar {
+                    listener,
+                    function,
+                    concurrency,
+                    queue,
+                    health: health_sender,
+                    readiness: readiness.clone(),
+                    stop: stop.clone(),
+                    timeout,
+                };
+                slots.spawn(sidecar.run());
+            }
         }
         Self { jobs, timeout, health, stop, slots: Mutex::new(slots) }
     }
@@ -94,17 +143,23 @@ impl Pool {
     /// Makes one invocation; answers the outcome and how long the function worked.
     ///
     /// Waits for a process to be free, however long that takes; the time-out counts from then.
-    /// `stop` ends the waiting, not the work.
+    /// `stop` ends the waiting, also of a job that is in the queue, and not the work.
     pub async fn invoke(&self, id: String, payload: Bytes, stop: &CancellationToken) -> (Outcome, Duration) {
         let stopping = || (Err(Failed::Stopping), Duration::ZERO);
         let place = tokio::select! {
             biased;
-            place = self.jobs.reserve() => place,
             () = stop.cancelled() => return stopping(),
+            place = self.jobs.reserve() => place,
         };
         let Ok(place) = place else { return stopping() };
-        let (outcome, answer) = oneshot::channel();
-        place.send(Job { id, payload, timeout: self.timeout, outcome });
+        let (outcome, mut answer) = oneshot::channel();
+        let claim = Claim::default();
+        place.send(Job { id, payload, timeout: self.timeout, outcome, claim: claim.clone() });
+        tokio::select! {
+            biased;
+            answer = &mut answer => return answer.unwrap_or_else(|_| stopping()),
+            () = stop.cancelled() => if claim.wins() { return stopping() },
+        }
         answer.await.unwrap_or_else(|_| stopping())
     }
 

@@ -6,13 +6,13 @@
 use crate::{
     invocation::{Failed, State},
     pool::{Health, Queue},
-    runtime_api::{self, Progress, Slot},
+    runtime_api::{self, Progress, Slot, Slots},
 };
-use parking_lot::Mutex;
 use std::{
     collections::BTreeMap,
     ffi::OsString,
     io,
+    net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -118,21 +118,15 @@ impl Supervisor {
     async fn live(&self) -> io::Result<End> {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
-        let (progress, mut changes) = watch::channel(Progress::default());
-        let slot = Arc::new(Slot {
-            state: Mutex::new(State::Initializing),
-            progress,
-            ended: CancellationToken::new(),
-            queue: self.queue.clone(),
-            arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{}", self.bootstrap.function),
-        });
+        let (slot, mut changes) = Slot::new(self.queue.clone(), &self.bootstrap.function);
         let mut process = self.spawn(&address)?;
         let forwarders = forward_output(&mut process, &slot);
-        let api = runtime_api::routes(slot.clone());
+        let slots = Slots { all: vec![slot.clone()], caller: watch::Sender::new(None) };
+        let api = runtime_api::routes(Arc::new(slots)).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, api).await });
         let mut ready = false;
         let end = loop {
-            let Progress { asked, deadline } = *changes.borrow_and_update();
+            let Progress { asked, deadline, .. } = *changes.borrow_and_update();
             if asked && !ready {
                 ready = true;
                 self.health.send_replace(Health::Ready);

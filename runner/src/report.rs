@@ -2,6 +2,7 @@
 //! something changed, at most ten times a second, and a last one before it ends.
 
 use crate::{pool::Health, stats::Totals};
+use axum::{Json, Router, routing::get};
 use serde::{Deserialize, Serialize};
 use std::{io::Write, time::Duration};
 use tokio::{sync::watch, time::sleep};
@@ -44,12 +45,25 @@ pub async fn write(
     line(&admin, *totals.borrow(), &health.borrow().clone());
 }
 
-fn line(admin: &str, totals: Totals, health: &Health) {
+/// `/report`: the same as it is now, for whoever asks.
+pub fn route(admin: String, totals: watch::Receiver<Totals>, health: watch::Receiver<Health>) -> Router {
+    let answer = move || {
+        let report = report(&admin, *totals.borrow(), &health.borrow());
+        std::future::ready(Json(report))
+    };
+    Router::new().route("/report", get(answer))
+}
+
+fn report(admin: &str, totals: Totals, health: &Health) -> Report {
     let failing = match health {
         Health::Failing(reason) => Some(reason.clone()),
         Health::Starting | Health::Ready => None,
     };
-    let report = Report { admin: admin.to_owned(), ready: *health == Health::Ready, failing, totals };
+    Report { admin: admin.to_owned(), ready: *health == Health::Ready, failing, totals }
+}
+
+fn line(admin: &str, totals: Totals, health: &Health) {
+    let report = report(admin, totals, health);
     let text = serde_json::to_string(&report).expect("the report is JSON");
     // Nobody may be reading any more; the work goes on.
     drop(writeln!(std::io::stdout().lock(), "{text}"));

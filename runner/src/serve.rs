@@ -1,20 +1,25 @@
 //! A runner from start to end: processes, trigger, admin listener, report, drain.
 
 use crate::{
-    config::{self, Config},
+    config::{self, Code, Config, prefixes},
     consumer,
     output::KafkaSink,
+    package,
     pipeline::Pipeline,
-    pool::Pool,
+    pool::{Pool, Source},
     process::Bootstrap,
     report, schedule,
     stats::Stats,
 };
 use anyhow::{Context, Result, bail};
+use axum::{Router, routing::get};
 use clap::Parser;
-use std::{net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 use tidemill_api::plan::TriggerPlan;
-use tidemill_kafka::Connection;
 use tidemill_service::{
     admin::{self, Readiness},
     child::Launcher,
@@ -28,8 +33,14 @@ use tracing::info;
 #[derive(Debug, Parser)]
 pub struct Args {
     /// The JSON file that says what to run.
-    #[arg(long, env = "TIDEMILL_CONFIG")]
-    pub config: PathBuf,
+    #[arg(long, env = "TIDEMILL_CONFIG", required_unless_present = "config_json")]
+    pub config: Option<PathBuf>,
+    /// The same as a text instead of a file.
+    #[arg(long, env = "TIDEMILL_CONFIG_JSON", hide_env_values = true, conflicts_with = "config")]
+    pub config_json: Option<String>,
+    /// Where packages are unpacked.
+    #[arg(long, env = "TIDEMILL_PACKAGES", default_value = "/tmp/tidemill-packages")]
+    pub packages: PathBuf,
     /// Where /live, /ready and /metrics are served; port 0 takes a free one.
     #[arg(long, env = "TIDEMILL_ADMIN_ADDR", default_value = "127.0.0.1:0")]
     pub admin_addr: SocketAddr,
@@ -49,28 +60,34 @@ pub struct Args {
 /// # Errors
 /// When the configuration cannot be carried out, or the runner must be started again.
 pub async fn run(args: Args) -> Result<()> {
+    let config = args.config()?;
+    // First of all: a function in a container of its own may call as soon as this runs.
+    let api = match &config.code {
+        Code::Image { api } => {
+            Some(TcpListener::bind(api).await.with_context(|| format!("failed to listen on {api}"))?)
+        }
+        Code::Program { .. } | Code::Package(_) => None,
+    };
     logging::init(args.log_format, &args.log_level)?;
-    let text = std::fs::read(&args.config).with_context(|| format!("failed to read {}", args.config.display()))?;
-    let config: Config = serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not a runner's configuration", args.config.display()))?;
     config::supported(&config.plan)?;
-    let stop = shutdown::on_signal();
+    // Draining ends the work and not the process: its own token, so that a signal after it is
+    // the first.
+    let stop = shutdown::on_signal().child_token();
     let failed = CancellationToken::new();
     let readiness = Readiness::default();
     let listener =
         TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
     let admin_addr = listener.local_addr()?.to_string();
 
-    let connection = Connection::plaintext(&config.bootstrap_servers);
+    let connection = config.access.connect(&config.bootstrap_servers, prefixes::TRIGGER)?;
     let dead_letters = Arc::new(KafkaSink::new(&connection)?);
-    let outputs = match &config.output_servers {
-        Some(servers) if *servers != config.bootstrap_servers => {
-            Arc::new(KafkaSink::new(&Connection::plaintext(servers))?)
-        }
-        _ => dead_letters.clone(),
+    let outputs = match &config.output {
+        Some(other) => Arc::new(KafkaSink::new(&other.access.connect(&other.bootstrap_servers, prefixes::OUTPUT)?)?),
+        None => dead_letters.clone(),
     };
+    let source = source(&config, api, &args.packages).await?;
     let pipeline = Arc::new(Pipeline {
-        pool: Pool::start(bootstrap(&config)?, config.plan.concurrency, config.plan.timeout, &readiness),
+        pool: Pool::start(source, config.plan.concurrency, config.plan.timeout, &readiness),
         outputs,
         dead_letters,
         stats: Arc::new(Stats::default()),
@@ -82,11 +99,14 @@ pub async fn run(args: Args) -> Result<()> {
         let (totals, health) = (pipeline.stats.watch(), pipeline.pool.health());
         tokio::spawn(report::write(admin_addr.clone(), totals, health, reported.clone()))
     });
-    let mut routes = admin::routes(readiness.clone());
+    let (totals, health) = (pipeline.stats.watch(), pipeline.pool.health());
+    let drained = CancellationToken::new();
+    let mut routes = admin::routes(readiness.clone())
+        .merge(report::route(admin_addr.clone(), totals, health))
+        .merge(drain_route(stop.clone(), drained.clone()));
     if matches!(config.plan.trigger, TriggerPlan::Schedule(_)) {
         routes = routes.merge(schedule::route(pipeline.clone(), stop.clone()));
     }
-    let drained = CancellationToken::new();
     let server = axum::serve(listener, routes).with_graceful_shutdown(drained.clone().cancelled_owned());
     let server = tokio::spawn(async move { server.await });
     info!(function = config.plan.full_name(), admin = admin_addr, "runner started");
@@ -120,15 +140,58 @@ pub async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
-fn bootstrap(config: &Config) -> Result<Bootstrap> {
+/// `/drain`: stop taking records, finish, commit, leave the group; answered when that is done.
+///
+/// A pod's function container calls it before it is stopped, so that what is in flight ends
+/// while the function is still there.
+fn drain_route(stop: CancellationToken, drained: CancellationToken) -> Router {
+    let drain = move || async move {
+        stop.cancel();
+        drained.cancelled().await;
+        "drained\n"
+    };
+    Router::new().route("/drain", get(drain.clone()).post(drain))
+}
+
+impl Args {
+    fn config(&self) -> Result<Config> {
+        let (text, place) = match (&self.config, &self.config_json) {
+            (Some(file), _) => {
+                let text = std::fs::read(file).with_context(|| format!("failed to read {}", file.display()))?;
+                (text, file.display().to_string())
+            }
+            (None, Some(text)) => (text.clone().into_bytes(), "TIDEMILL_CONFIG_JSON".to_owned()),
+            (None, None) => bail!("name the configuration with --config"),
+        };
+        serde_json::from_slice(&text).with_context(|| format!("{place} is not a runner's configuration"))
+    }
+}
+
+async fn source(config: &Config, api: Option<TcpListener>, packages: &Path) -> Result<Source> {
     let plan = &config.plan;
-    Ok(Bootstrap {
-        command: config.command.iter().map(Into::into).collect(),
-        directory: config.directory.clone(),
-        environment: config.environment.clone(),
+    let (command, directory) = match &config.code {
+        Code::Image { api: address } => {
+            let listener = api.with_context(|| format!("{address} is not listened on"))?;
+            return Ok(Source::Image { listener, function: plan.name.clone() });
+        }
+        Code::Program { command, directory } => (command.clone(), directory.clone()),
+        Code::Package(object) => {
+            let folder = package::ready(object, packages).await?;
+            (package::command(&folder), Some(folder))
+        }
+    };
+    let mut environment = config.environment.clone();
+    if config.inherit {
+        let own = std::env::vars().filter(|(name, _)| !name.starts_with("TIDEMILL_"));
+        environment.extend(own);
+    }
+    Ok(Source::Program(Bootstrap {
+        command: command.into_iter().map(Into::into).collect(),
+        directory,
+        environment,
         launcher: Launcher::current().context("this program's own path is unknown")?,
         function: plan.name.clone(),
         handler: plan.handler.clone(),
         memory_mib: plan.memory_mib,
-    })
+    }))
 }

@@ -33,8 +33,15 @@ impl Daemon {
     /// # Errors
     /// When the cache folder is unknown.
     pub fn new(name: &str, port: u16) -> Result<Self> {
-        let folder = crate::cache()?.join("testbed").join(name);
-        Ok(Self { folder, address: SocketAddr::from(([127, 0, 0, 1], port)) })
+        Self::at(name, SocketAddr::from(([127, 0, 0, 1], port)))
+    }
+
+    /// The service of that name, where it listens elsewhere than on loopback.
+    ///
+    /// # Errors
+    /// When the cache folder is unknown.
+    pub fn at(name: &str, address: SocketAddr) -> Result<Self> {
+        Ok(Self { folder: crate::cache()?.join("testbed").join(name), address })
     }
 
     /// Its folder.

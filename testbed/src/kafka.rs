@@ -1,6 +1,6 @@
 //! Apache Kafka 4.1 in KRaft mode: one broker, or three that replicate.
 
-use crate::{cache, daemon::Daemon, programs::run};
+use crate::{cache, daemon::Daemon, kubernetes, programs::run};
 use anyhow::{Context, Result};
 use std::{fs, path::PathBuf, process::Command, time::Duration};
 
@@ -41,6 +41,13 @@ impl Cluster {
     #[must_use]
     pub fn bootstrap(&self) -> String {
         self.brokers.iter().map(|broker| broker.address.to_string()).collect::<Vec<_>>().join(",")
+    }
+
+    /// `host:port,…` for pods of the testbed's Kubernetes.
+    #[must_use]
+    pub fn bootstrap_for_pods(&self) -> String {
+        let addresses = self.brokers.iter().map(|broker| kubernetes::address_for_pods(pods_port(broker)));
+        addresses.collect::<Vec<_>>().join(",")
     }
 
     /// The brokers, to stop, freeze or kill one.
@@ -116,10 +123,20 @@ impl Cluster {
             "process.roles=broker,controller".to_owned(),
             format!("node.id={}", index + 1),
             format!("controller.quorum.voters={}", voters.join(",")),
-            format!("listeners=PLAINTEXT://{},CONTROLLER://{ip}:{}", broker.address, controller(broker)),
-            format!("advertised.listeners=PLAINTEXT://{}", broker.address),
+            format!(
+                "listeners=PLAINTEXT://{},PODS://{ip}:{},CONTROLLER://{ip}:{}",
+                broker.address,
+                pods_port(broker),
+                controller(broker)
+            ),
+            // A client goes on to the address that its listener advertises, so pods need their own.
+            format!(
+                "advertised.listeners=PLAINTEXT://{},PODS://{}",
+                broker.address,
+                kubernetes::address_for_pods(pods_port(broker))
+            ),
             "controller.listener.names=CONTROLLER".to_owned(),
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT".to_owned(),
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PODS:PLAINTEXT".to_owned(),
             format!("log.dirs={}", broker.folder().join("data").display()),
             format!("default.replication.factor={replicas}"),
             format!("min.insync.replicas={in_sync}"),
@@ -135,6 +152,10 @@ impl Cluster {
         ]
         .join("\n")
     }
+}
+
+const fn pods_port(broker: &Daemon) -> u16 {
+    broker.address.port() + 5
 }
 
 fn java(jars: &str, memory: &str, class: &str) -> Command {

@@ -5,8 +5,10 @@
 
 pub mod daemon;
 pub mod kafka;
+pub mod kubernetes;
 pub mod programs;
 pub mod redis;
+pub mod registry;
 pub mod s3;
 
 use anyhow::{Context, Result};

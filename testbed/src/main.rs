@@ -6,13 +6,13 @@ use std::{net::SocketAddr, path::PathBuf};
 use tidemill_testbed::{
     daemon::Daemon,
     kafka::{Cluster, Size},
-    redis, s3,
+    kubernetes, redis, registry, s3,
 };
 
-/// Start and stop real Kafka, Redis and S3 for tests, on ports of their own.
+/// Start and stop real Kafka, Redis, S3, Schema Registry and Kubernetes for tests, on ports of their own.
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  testbed kafka start\n  testbed kafka start --brokers three\n  testbed status\n  testbed down"
+    after_help = "Examples:\n  testbed kafka start\n  testbed kafka start --brokers three\n  testbed kubernetes start\n  testbed status\n  testbed down"
 )]
 struct Args {
     #[command(subcommand)]
@@ -39,6 +39,16 @@ enum Service {
         #[command(subcommand)]
         action: S3Action,
     },
+    /// A Schema Registry with Confluent's API.
+    Registry {
+        #[command(subcommand)]
+        action: Action,
+    },
+    /// Kubernetes 1.34 of one node; needs root.
+    Kubernetes {
+        #[command(subcommand)]
+        action: KubernetesAction,
+    },
     /// Stop everything and forget its data.
     Down,
     /// Say what runs where.
@@ -51,6 +61,20 @@ enum Action {
     Start,
     /// Stop it and forget its data.
     Stop,
+}
+
+#[derive(Subcommand)]
+enum KubernetesAction {
+    /// Start an empty cluster, and print the path of its kubeconfig.
+    Start,
+    /// Stop it and remove all that it made.
+    Stop,
+    /// Give the node the images of archives.
+    Load {
+        /// OCI or Docker archives.
+        #[arg(required = true, value_name = "IMAGE.tar")]
+        archives: Vec<PathBuf>,
+    },
 }
 
 #[derive(Subcommand)]
@@ -83,21 +107,35 @@ fn main() -> Result<()> {
         Service::S3 { action: S3Action::Start } => println!("http://{}", s3::start()?.address),
         Service::S3 { action: S3Action::Stop } => s3::service()?.remove()?,
         Service::S3 { action: S3Action::Serve { folder, addr } } => serve_s3(&folder, addr)?,
-        Service::Down => all()?.iter().try_for_each(|(_, daemon)| daemon.remove())?,
+        Service::Registry { action: Action::Start } => println!("{}", registry::url(&registry::start()?)),
+        Service::Registry { action: Action::Stop } => registry::service()?.remove()?,
+        Service::Kubernetes { action: KubernetesAction::Start } => {
+            println!("{}", kubernetes::start()?.kubeconfig().display());
+        }
+        Service::Kubernetes { action: KubernetesAction::Stop } => kubernetes::stop()?,
+        Service::Kubernetes { action: KubernetesAction::Load { archives } } => {
+            let cluster = kubernetes::cluster()?;
+            archives.iter().try_for_each(|archive| cluster.load_image(archive))?;
+        }
+        Service::Down => {
+            kubernetes::stop()?;
+            services()?.iter().try_for_each(|(_, daemon)| daemon.remove())?;
+        }
         Service::Status => {
-            for (name, daemon) in all()? {
+            for (name, daemon) in services()?.into_iter().chain(kubernetes::daemons()?) {
                 let state = daemon.pid().map_or_else(|| "not running".to_owned(), |pid| format!("running, pid {pid}"));
-                println!("{name:8} {:21} {state}", daemon.address.to_string());
+                println!("{name:23} {:21} {state}", daemon.address.to_string());
             }
         }
     }
     Ok(())
 }
 
-fn all() -> Result<Vec<(&'static str, Daemon)>> {
+fn services() -> Result<Vec<(&'static str, Daemon)>> {
     let kafka = [Cluster::new(Size::One)?, Cluster::new(Size::Three)?];
     let brokers = kafka.iter().flat_map(|cluster| cluster.brokers()).map(|broker| ("kafka", broker.clone()));
-    Ok(brokers.chain([("redis", redis::service()?), ("s3", s3::service()?)]).collect())
+    let others = [("redis", redis::service()?), ("s3", s3::service()?), ("registry", registry::service()?)];
+    Ok(brokers.chain(others).collect())
 }
 
 fn serve_s3(folder: &std::path::Path, addr: SocketAddr) -> Result<()> {

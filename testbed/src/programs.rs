@@ -1,4 +1,4 @@
-//! Where the project's own programs and the JVM are.
+//! Where programs are, and how one is run to its end.
 
 use anyhow::{Context, Result, bail};
 use std::{path::PathBuf, process::Command};
@@ -28,9 +28,17 @@ pub fn own(name: &str) -> Result<PathBuf> {
 /// # Errors
 /// When it fails; what it wrote is in the message.
 pub fn run(command: &mut Command) -> Result<()> {
+    answer(command).map(drop)
+}
+
+/// Runs a command to its end, for what it writes to its output.
+///
+/// # Errors
+/// When it fails; what it wrote is in the message.
+pub fn answer(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("failed to start {}", command.get_program().display()))?;
     if output.status.success() {
-        return Ok(());
+        return String::from_utf8(output.stdout).context("the answer is not UTF-8");
     }
     let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     bail!("{} ended with {}:\n{out}{err}", command.get_program().display(), output.status)

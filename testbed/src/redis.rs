@@ -22,9 +22,11 @@ pub fn start() -> Result<Daemon> {
         let port = redis.address.port().to_string();
         let folder = redis.folder().display().to_string();
         let arguments = ["--port", &port, "--bind", "127.0.0.1", "--save", "", "--appendonly", "yes", "--dir", &folder];
+        // Pods come to loopback from addresses of their own, and protected mode refuses those.
+        let pods = ["--protected-mode", "no"].map(str::to_owned);
         // Redis writes its title over its command line: keep the folder in it.
         let title = ["--proc-title-template", &format!("redis {folder}")].map(str::to_owned);
-        let arguments: Vec<_> = arguments.map(str::to_owned).into_iter().chain(title).collect();
+        let arguments: Vec<_> = arguments.map(str::to_owned).into_iter().chain(pods).chain(title).collect();
         redis
             .start("redis-server", &arguments, Duration::from_secs(10))
             .context("Redis is needed (Debian: apt-get install redis-server)")?;

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::plan::Plan;
-use tidemill_autoscaler::{Decision, Observation, decide};
+use tidemill_autoscaler::{Decision, Sample, Tracker};
 use tidemill_runner::{report::Report, stats::Totals};
 use tidemill_service::child::Launcher;
 use tokio::task::JoinSet;
@@ -15,8 +15,6 @@ use tracing::{info, warn};
 
 /// Pauses before a replica that ended by itself is started again: doubled up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
-/// The span over which arrivals are averaged.
-const RATE_SPAN: f64 = 5.0;
 
 /// A function of the run.
 #[derive(Debug)]
@@ -31,15 +29,12 @@ pub struct Function {
     pub reason: String,
     /// Records waiting; `None` while unknown.
     pub lag: Option<u64>,
-    /// Records arriving a second.
-    pub rate: f64,
+    tracker: Tracker,
     wanted: usize,
     replicas: Vec<Replica>,
     stopping: JoinSet<Totals>,
     ended: Totals,
-    last_seen: Option<(Instant, i64)>,
     round: u64,
-    quiet_since: Option<Instant>,
     pause: Duration,
     not_before: Option<Instant>,
 }
@@ -54,17 +49,21 @@ impl Function {
             log,
             reason: "starting".to_owned(),
             lag: None,
-            rate: 0.0,
+            tracker: Tracker::default(),
             wanted: 0,
             replicas: Vec::new(),
             stopping: JoinSet::new(),
             ended: Totals::default(),
-            last_seen: None,
             round: 0,
-            quiet_since: None,
             pause: PAUSES.0,
             not_before: None,
         }
+    }
+
+    /// Records arriving a second.
+    #[must_use]
+    pub fn rate(&self) -> f64 {
+        self.tracker.rate()
     }
 
     /// Replicas there are.
@@ -103,37 +102,17 @@ impl Function {
         }
         self.round = seen.round;
         self.lag = seen.lag.as_ref().map(|lag| lag.total().unsigned_abs());
-        let mut arrived = false;
-        if let (Some(lag), Some(at)) = (&seen.lag, seen.at) {
-            let end: i64 = lag.partitions.iter().map(|partition| partition.end).sum();
-            if let Some((before, last)) = self.last_seen {
-                arrived = end > last;
-                let seconds = at.duration_since(before).as_secs_f64().max(0.001);
-                let rate = (end - last).max(0) as f64 / seconds;
-                let weight = 1.0 - (-seconds / RATE_SPAN).exp();
-                self.rate += (rate - self.rate) * weight;
-            }
-            self.last_seen = Some((at, end));
-        }
         let totals = self.totals();
-        let capacity = (totals.busy_seconds > 0.05)
-            .then(|| totals.answered as f64 / totals.busy_seconds * f64::from(self.plan.concurrency));
-        let observation = Observation {
-            lag: self.lag,
-            arrival_rate: self.rate,
-            arrived,
-            capacity_per_replica: capacity,
-            partitions: seen.lag.as_ref().map_or(1, |lag| u32::try_from(lag.partitions.len()).unwrap_or(u32::MAX)),
-            replicas: u32::try_from(self.replicas.len()).unwrap_or(u32::MAX),
-            quiet: self.quiet_since.map_or(Duration::ZERO, |since| since.elapsed()),
-        };
-        let ordering = kafka.ordering;
-        let Decision { replicas, needed, reason } = decide(&observation, &self.plan.scaling, ordering);
-        if (needed as usize) < self.replicas.len() {
-            self.quiet_since.get_or_insert_with(Instant::now);
-        } else {
-            self.quiet_since = None;
-        }
+        self.tracker.measured(totals.answered, totals.busy_seconds, self.plan.concurrency);
+        let sample = seen.lag.as_ref().map(|lag| Sample {
+            lag: lag.total().unsigned_abs(),
+            ends: lag.ends(),
+            partitions: u32::try_from(lag.partitions.len()).unwrap_or(u32::MAX),
+        });
+        let count = u32::try_from(self.replicas.len()).unwrap_or(u32::MAX);
+        let now = seen.at.unwrap_or_else(Instant::now);
+        let Decision { replicas, reason, .. } =
+            self.tracker.observe(now, sample, count, &self.plan.scaling, kafka.ordering);
         self.reason = reason;
         self.set(replicas as usize);
     }
@@ -141,15 +120,11 @@ impl Function {
     /// Asks for this many replicas under a schedule: one while an event is due, none after the
     /// cooldown.
     pub fn demand(&mut self, due: bool) {
+        self.reason = if due { "an event is due" } else { "no event is due" }.to_owned();
+        let rested = self.tracker.rested(Instant::now(), due, self.plan.scaling.cooldown.get());
         if due {
-            self.quiet_since = None;
-            self.reason = "an event is due".to_owned();
             self.set(1);
-            return;
-        }
-        let quiet = self.quiet_since.get_or_insert_with(Instant::now).elapsed();
-        self.reason = "no event is due".to_owned();
-        if quiet >= self.plan.scaling.cooldown.get() {
+        } else if rested {
             self.set(self.plan.scaling.min as usize);
         }
     }

@@ -10,8 +10,8 @@ use std::{
     thread::JoinHandle,
     time::{Duration, Instant},
 };
-use tidemill_api::{Start, plan::KafkaPlan};
-use tidemill_kafka::{Connection, GroupLag, GroupObserver};
+use tidemill_api::plan::KafkaPlan;
+use tidemill_kafka::{ClusterObserver, Connection, Group, GroupLag, Unknown};
 use tracing::{debug, error, warn};
 
 /// Between two rounds while something is going on.
@@ -46,29 +46,30 @@ impl LagWatch {
         let stop = Arc::new(AtomicBool::new(false));
         let (results, stopped) = (seen.clone(), stop.clone());
         let watch = move || {
-            let mut observers = Vec::new();
-            for plan in &plans {
-                let from_end = plan.start == Start::Latest;
-                match GroupObserver::new(&connection, &plan.group, plan.topics.clone(), from_end) {
-                    Ok(observer) => observers.push(observer),
-                    Err(error) => {
-                        error!(%error, group = plan.group, "lag cannot be watched");
-                        return;
-                    }
+            let groups: Vec<Group> = plans.iter().map(group).collect();
+            let mut observer = match ClusterObserver::new(&connection) {
+                Ok(observer) => observer,
+                Err(error) => {
+                    error!(%error, "lag cannot be watched");
+                    return;
                 }
-            }
+            };
             while !stopped.load(Ordering::Relaxed) {
-                let mut going_on = false;
-                for (index, (plan, observer)) in plans.iter().zip(&mut observers).enumerate() {
-                    let lag = observer.look();
-                    let lag = lag.inspect_err(|error| debug!(%error, group = plan.group, "lag unknown")).ok();
-                    let mut results = results.lock();
-                    going_on |= lag != results[index].lag;
-                    let round = results[index].round + 1;
-                    results[index] = Seen { lag, at: Some(Instant::now()), round };
-                    if stopped.load(Ordering::Relaxed) {
-                        return;
+                let found = match observer.look(&groups) {
+                    Ok(found) => found.into_iter().zip(&groups).map(known).collect(),
+                    Err(error) => {
+                        debug!(%error, "lag unknown");
+                        vec![None; groups.len()]
                     }
+                };
+                let at = Some(Instant::now());
+                let mut going_on = false;
+                for (seen, lag) in results.lock().iter_mut().zip(found) {
+                    going_on |= lag != seen.lag;
+                    *seen = Seen { lag, at, round: seen.round + 1 };
+                }
+                if stopped.load(Ordering::Relaxed) {
+                    return;
                 }
                 std::thread::sleep(if going_on { BUSY } else { QUIET });
             }
@@ -91,4 +92,12 @@ impl Drop for LagWatch {
             warn!("watching lag has panicked");
         }
     }
+}
+
+fn group(plan: &KafkaPlan) -> Group {
+    Group { id: plan.group.clone(), topics: plan.topics.clone() }
+}
+
+fn known((lag, group): (Result<GroupLag, Unknown>, &Group)) -> Option<GroupLag> {
+    lag.inspect_err(|error| debug!(%error, group = group.id, "lag unknown")).ok()
 }

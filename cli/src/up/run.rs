@@ -27,7 +27,8 @@ use tidemill_api::{
 };
 use tidemill_kafka::{Connection, ensure_topics};
 use tidemill_runner::{
-    config::{self, Config},
+    config::{self, Access, Code, Config},
+    consumer,
     stats::Totals,
 };
 use tidemill_service::child::Launcher;
@@ -86,6 +87,10 @@ impl<'a> Run<'a> {
         let services = Services::start(&up.services, &state.folder("")?, Need::All).await?;
         let connection = Connection::plaintext(&services.kafka);
         make_topics(&connection, &folder, &plans, services.kafka_is_embedded()).await?;
+        for kafka in plans.iter().filter_map(Plan::kafka) {
+            // Before anything is counted or consumed: a function at zero has its place too.
+            consumer::begin(&connection, kafka).await?;
+        }
 
         let names = BTreeMap::from([
             ("kafka".to_owned(), services.kafka.clone()),
@@ -334,10 +339,11 @@ fn write_config(
     let config = Config {
         plan: plan.clone(),
         bootstrap_servers: services.kafka.clone(),
-        output_servers: None,
-        command: program.command,
-        directory: Some(program.directory),
+        access: Access::default(),
+        output: None,
+        code: Code::Program { command: program.command, directory: Some(program.directory) },
         environment: program::environment(manifest, defaults)?,
+        inherit: false,
     };
     std::fs::write(file, serde_json::to_vec_pretty(&config)?)
         .with_context(|| format!("failed to write {}", file.display()))

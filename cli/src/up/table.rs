@@ -64,7 +64,7 @@ fn table(functions: &[Function], width: u16) -> Table {
             function.plan.name.clone(),
             format!("{}/{}", function.replicas(), function.plan.scaling.max),
             lag,
-            format!("{:.1}", function.rate),
+            format!("{:.1}", function.rate()),
             totals.r#in.to_string(),
             totals.out.to_string(),
             totals.dropped.to_string(),

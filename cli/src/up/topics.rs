@@ -3,7 +3,7 @@
 use crate::folder::Folder;
 use std::collections::BTreeMap;
 use tidemill_api::plan::Plan;
-use tidemill_kafka::TopicTarget;
+use tidemill_kafka::{TopicTarget, dead_letters_of};
 
 /// Partitions of a topic that nobody declares.
 const PARTITIONS: i32 = 3;
@@ -28,10 +28,9 @@ pub fn needed(folder: &Folder, plans: &[Plan], most_replicas: i32) -> Vec<TopicT
     for plan in plans {
         for topic in plan.kafka().iter().flat_map(|kafka| &kafka.topics) {
             declare(&mut topics, topic, PARTITIONS, most_replicas);
-            // A dead letter must fit wherever its record did: the same partitions and limits.
             if let Some(letters) = plan.dead_letter_topic(topic) {
                 let like = topics[topic].clone();
-                topics.entry(letters.clone()).or_insert(TopicTarget { name: letters, ..like });
+                topics.entry(letters.clone()).or_insert_with(|| dead_letters_of(&like, letters));
             }
         }
         for topic in plan.written_topics() {

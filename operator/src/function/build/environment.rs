@@ -1,0 +1,94 @@
+//! The environment of the runner and of the function: each name once, since a list with a name
+//! twice can't be applied.
+
+use super::{ADMIN_PORT, RUNTIME_API};
+use crate::function::validate::Validated;
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
+use tidemill_api::{Function, KafkaClusterSpec, SecretKeyRef, plan::Plan};
+use tidemill_runner::config::prefixes;
+
+/// The runner's: its configuration, the secrets of its clusters, and under `package` also the
+/// function's.
+pub fn runner(function: &Function, validated: &Validated, config: String) -> Vec<EnvVar> {
+    let mut all = if function.spec.image.is_none() { function.spec.env.clone() } else { Vec::new() };
+    set(&mut all, plain("TIDEMILL_CONFIG_JSON", config));
+    set(&mut all, plain("TIDEMILL_ADMIN_ADDR", format!("0.0.0.0:{ADMIN_PORT}")));
+    let clusters =
+        [(Some(&validated.trigger_cluster), prefixes::TRIGGER), (validated.output_cluster.as_ref(), prefixes::OUTPUT)];
+    for (cluster, prefix) in clusters.into_iter().filter_map(|(cluster, prefix)| Some((cluster?, prefix))) {
+        for (name, secret) in secrets(&cluster.spec) {
+            set(&mut all, from_secret(&format!("{prefix}{name}"), secret));
+        }
+    }
+    all
+}
+
+/// The function's: what Lambda sets, over what the manifest says, over defaults.
+pub fn function(function: &Function, plan: &Plan) -> Vec<EnvVar> {
+    let mut all = vec![
+        plain("AWS_REGION", "us-east-1"),
+        plain("AWS_DEFAULT_REGION", "us-east-1"),
+        plain("LANG", "C.UTF-8"),
+        plain("TZ", ":UTC"),
+    ];
+    for variable in &function.spec.env {
+        set(&mut all, variable.clone());
+    }
+    let group = format!("/aws/lambda/{}", plan.name);
+    for (name, value) in [
+        ("AWS_LAMBDA_RUNTIME_API", RUNTIME_API.to_owned()),
+        ("AWS_LAMBDA_FUNCTION_NAME", plan.name.clone()),
+        ("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST".to_owned()),
+        ("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", plan.memory_mib.to_string()),
+        ("AWS_LAMBDA_LOG_GROUP_NAME", group),
+        ("AWS_LAMBDA_INITIALIZATION_TYPE", "on-demand".to_owned()),
+        ("_HANDLER", plan.handler.clone()),
+    ] {
+        set(&mut all, plain(name, value));
+    }
+    let stream = EnvVar {
+        name: "AWS_LAMBDA_LOG_STREAM_NAME".to_owned(),
+        value_from: Some(EnvVarSource {
+            field_ref: Some(k8s_openapi::api::core::v1::ObjectFieldSelector {
+                field_path: "metadata.name".to_owned(),
+                ..Default::default()
+            }),
+            ..Default::default()
+        }),
+        ..Default::default()
+    };
+    set(&mut all, stream);
+    if plan.concurrency > 1 {
+        set(&mut all, plain("AWS_LAMBDA_MAX_CONCURRENCY", plan.concurrency.to_string()));
+    }
+    all
+}
+
+/// The secrets of a cluster by the variable's name after the prefix.
+fn secrets(spec: &KafkaClusterSpec) -> Vec<(&'static str, &SecretKeyRef)> {
+    let tls = spec.tls.as_ref();
+    let all = [
+        ("PASSWORD", spec.sasl.as_ref().map(|sasl| &sasl.password)),
+        ("CA", tls.and_then(|tls| tls.ca.as_ref())),
+        ("CERTIFICATE", tls.and_then(|tls| tls.certificate.as_ref())),
+        ("KEY", tls.and_then(|tls| tls.key.as_ref())),
+    ];
+    all.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect()
+}
+
+fn plain(name: &str, value: impl Into<String>) -> EnvVar {
+    EnvVar { name: name.to_owned(), value: Some(value.into()), ..EnvVar::default() }
+}
+
+fn from_secret(name: &str, secret: &SecretKeyRef) -> EnvVar {
+    let selector = SecretKeySelector { name: secret.name.clone(), key: secret.key.clone(), optional: None };
+    let source = EnvVarSource { secret_key_ref: Some(selector), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
+}
+
+fn set(all: &mut Vec<EnvVar>, variable: EnvVar) {
+    match all.iter_mut().find(|known| known.name == variable.name) {
+        Some(known) => *known = variable,
+        None => all.push(variable),
+    }
+}

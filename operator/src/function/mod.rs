@@ -1,0 +1,99 @@
+//! `Function`: dereference → validate → build → apply → status.
+
+pub mod apply;
+pub mod build;
+pub mod dereference;
+pub mod status;
+pub mod validate;
+
+use crate::{
+    context::{Context, key_of},
+    observer::Health,
+    schedule,
+};
+use kube::runtime::controller::Action;
+use std::{sync::Arc, time::Duration};
+use tidemill_api::{Function, plan::TriggerPlan};
+use tracing::warn;
+
+/// Why a function could not be reconciled for now.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// A child could not be written.
+    #[error("failed to apply Deployment {name}")]
+    Apply {
+        /// Its name.
+        name: String,
+        /// The API server's reason.
+        source: kube::Error,
+    },
+    /// The status could not be written.
+    #[error("failed to write the status")]
+    Status(#[source] kube::Error),
+    /// Kafka did not take what the function needs there.
+    #[error("failed to prepare the function in Kafka")]
+    Kafka(#[source] tidemill_kafka::Error),
+}
+
+/// Brings the cluster to what the function says.
+///
+/// # Errors
+/// When the API server or Kafka does not answer; it is tried again.
+pub async fn reconcile(function: Arc<Function>, context: Arc<Context>) -> Result<Action, Error> {
+    if function.metadata.deletion_timestamp.is_some() {
+        return Ok(Action::await_change());
+    }
+    let found = dereference::dereference(&function, &context);
+    let validated = match validate::validate(&function, found) {
+        Ok(validated) => validated,
+        Err(refusal) => {
+            // What runs goes on as it is; nothing new is begun.
+            status::refused(&function, refusal, &context).await?;
+            return Ok(Action::await_change());
+        }
+    };
+    let running = context.stores.deployment(&validated.plan.namespace, &validated.plan.name);
+    let running = running.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or_default();
+    let running = u32::try_from(running).unwrap_or_default();
+    let key = key_of(&*function);
+    let mut load = context.loads.declare(&key, &validated.plan, validated.hold, running);
+    let mut action = Action::await_change();
+    match &validated.plan.trigger {
+        TriggerPlan::Kafka(kafka) => {
+            let observer = &validated.trigger_cluster.observer;
+            let group = dereference::group(kafka);
+            // A cluster that does not answer holds up nobody but its own functions.
+            let answers = matches!(observer.health(), Health::Answers(_));
+            if answers && (!observer.looks_at(&key, &group) || apply::lacks_dead_letters(&validated)) {
+                apply::in_kafka(&validated).await?;
+                observer.add(&key, group);
+            }
+        }
+        TriggerPlan::Schedule(trigger) => {
+            let firing = schedule::tick(&function, trigger, &validated, &context).await?;
+            load = context.loads.demanded(&key, firing.due, std::time::Instant::now());
+            action = Action::requeue(firing.look_again);
+        }
+    }
+    let deployment = build::deployment(&function, &validated, &context.settings, load.replicas);
+    let applied = apply::deployment(&function, deployment, &context).await?;
+    status::accepted(&function, &validated, &load, applied.as_deref(), &context).await?;
+    Ok(action)
+}
+
+/// Forgets a function whose resource is gone; its pods go by their owner reference.
+pub fn gone(key: &str, context: &Context) {
+    for cluster in context.clusters.all() {
+        cluster.observer.remove(key);
+    }
+    context.loads.remove(key);
+    context.applied.remove(key);
+    context.firings.remove(key);
+}
+
+/// Tries again later; one function's trouble delays no other.
+pub fn retry(function: Arc<Function>, error: &Error, _context: Arc<Context>) -> Action {
+    warn!(function = key_of(&*function), error = crate::observer::describe(error), "function not reconciled");
+    metrics::counter!("tidemill_operator_reconcile_errors_total", "kind" => "Function").increment(1);
+    Action::requeue(Duration::from_secs(2))
+}

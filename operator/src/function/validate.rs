@@ -1,0 +1,112 @@
+//! From a Function and what it names to what can be built, or to the reason why not. No I/O.
+
+use super::dereference::{Dereferenced, Found};
+use crate::{
+    clusters::{Cluster, Unusable},
+    load::Hold,
+};
+use std::sync::Arc;
+use tidemill_api::{Function, annotations, check, plan::Plan, reasons};
+use tidemill_runner::config;
+
+/// The longest name: it becomes a label of the pods.
+const LONGEST_NAME: usize = 63;
+
+/// A function that can be carried out.
+#[derive(Clone, Debug)]
+pub struct Validated {
+    /// The function with every default resolved.
+    pub plan: Arc<Plan>,
+    /// The cluster that its runner connects to.
+    pub trigger_cluster: Arc<Cluster>,
+    /// The cluster of its outputs, where it is another one.
+    pub output_cluster: Option<Arc<Cluster>>,
+    /// What outranks its scaling.
+    pub hold: Option<Hold>,
+    /// Changes when a secret of its changes.
+    pub secrets_version: String,
+}
+
+/// Why a function is not accepted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// From `reasons`.
+    pub reason: &'static str,
+    /// The field and the remedy.
+    pub message: String,
+}
+
+/// Checks all that the API server could not.
+///
+/// # Errors
+/// The first thing that is in the way.
+pub fn validate(function: &Function, found: Dereferenced) -> Result<Validated, Refusal> {
+    let refuse = |reason, message: String| Err(Refusal { reason, message });
+    if let Some((field, message)) = check::code_problems(function).into_iter().next() {
+        return refuse(reasons::INVALID_SPEC, format!("{field}: {message}"));
+    }
+    let name = function.metadata.name.as_deref().unwrap_or_default();
+    if name.len() > LONGEST_NAME || name.contains('.') {
+        let message = format!(
+            "metadata.name: `{name}` must have at most {LONGEST_NAME} characters and no dot: its pods and Deployment are named by it"
+        );
+        return refuse(reasons::INVALID_SPEC, message);
+    }
+    let hold = hold(function)?;
+    let plan = Plan::of(function);
+    if let Err(unsupported) = config::supported(&plan) {
+        return refuse(reasons::UNSUPPORTED, unsupported.to_string());
+    }
+    if let Some((name, _)) = found.allowed.iter().find(|(_, allowed)| !allowed) {
+        let namespace = &plan.namespace;
+        let message = format!(
+            "KafkaCluster {name} is not there or does not let in this namespace: add `{namespace}` to its spec.allowedNamespaces"
+        );
+        return refuse(reasons::CLUSTER_NOT_FOUND, message);
+    }
+    let trigger_cluster = usable(found.trigger)?;
+    let output_cluster = found.output.map(usable).transpose()?;
+    if let Some(secret) = found.missing_secrets.first() {
+        let message = format!("Secret {}/{secret} is not there: create it, or mark it optional", plan.namespace);
+        return refuse(reasons::SECRET_NOT_FOUND, message);
+    }
+    let versions = found.secret_versions.iter().map(|(name, version)| format!("{name}={version}"));
+    let secrets_version = versions.collect::<Vec<_>>().join(",");
+    Ok(Validated { plan: Arc::new(plan), trigger_cluster, output_cluster, hold, secrets_version })
+}
+
+fn usable((name, found): (String, Option<Found>)) -> Result<Arc<Cluster>, Refusal> {
+    match found {
+        Some(Ok(cluster)) => Ok(cluster),
+        Some(Err(Unusable { reason, message })) => {
+            Err(Refusal { reason, message: format!("KafkaCluster {name}: {message}") })
+        }
+        None => {
+            let message = format!("KafkaCluster {name} is not there: create it, or name another one");
+            Err(Refusal { reason: reasons::CLUSTER_NOT_FOUND, message })
+        }
+    }
+}
+
+fn hold(function: &Function) -> Result<Option<Hold>, Refusal> {
+    let annotation = |name: &str| function.metadata.annotations.as_ref().and_then(|all| all.get(name));
+    if let Some(text) = annotation(annotations::PAUSED_REPLICAS) {
+        return match text.parse() {
+            Ok(count) => Ok(Some(Hold::PausedAt(count))),
+            Err(_) => {
+                let message =
+                    format!("metadata.annotations: `{}` must be a number, such as \"2\"", annotations::PAUSED_REPLICAS);
+                Err(Refusal { reason: reasons::INVALID_SPEC, message })
+            }
+        };
+    }
+    match annotation(annotations::PAUSED).map(String::as_str) {
+        Some("true") => return Ok(Some(Hold::Paused)),
+        None | Some("false") => {}
+        Some(_) => {
+            let message = format!("metadata.annotations: `{}` must be \"true\" or \"false\"", annotations::PAUSED);
+            return Err(Refusal { reason: reasons::INVALID_SPEC, message });
+        }
+    }
+    Ok(function.spec.replicas.map(|count| Hold::ByHand(u32::try_from(count).unwrap_or_default())))
+}

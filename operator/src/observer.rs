@@ -1,0 +1,190 @@
+//! One thread for each Kafka cluster that looks at all groups of its functions.
+//!
+//! Kafka's answers are waited for here and nowhere else. All groups at rest cost one request
+//! round together.
+
+use crate::{
+    context::Triggers,
+    load::{Blind, Loads},
+};
+use parking_lot::Mutex;
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant},
+};
+use tidemill_kafka::{ClusterObserver, Connection, Group, Unknown};
+use tracing::{error, info, warn};
+
+/// Between two rounds while something is going on.
+const BUSY: Duration = Duration::from_millis(300);
+/// Between two rounds while everything rests: the longest a first record waits to be seen.
+const QUIET: Duration = Duration::from_millis(600);
+/// Between two rounds while no function reads from the cluster.
+const UNUSED: Duration = Duration::from_secs(2);
+
+/// What is known of a cluster as a whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// It was not asked yet.
+    #[default]
+    Unasked,
+    /// So many brokers answered.
+    Answers(i32),
+    /// None did, for this reason.
+    Silent(String),
+}
+
+/// Looks at a cluster until it is dropped.
+#[derive(Debug)]
+pub struct Observer {
+    groups: Arc<Mutex<BTreeMap<String, Group>>>,
+    health: Arc<Mutex<Health>>,
+    topics: Arc<Mutex<BTreeMap<String, i32>>>,
+    stop: Arc<AtomicBool>,
+}
+
+impl Observer {
+    /// Starts to look at the cluster named `key`.
+    #[must_use]
+    pub fn start(key: String, connection: Connection, loads: Arc<Loads>, triggers: Triggers) -> Self {
+        let observer =
+            Self { groups: Arc::default(), health: Arc::default(), topics: Arc::default(), stop: Arc::default() };
+        let mut watch = Watch {
+            groups: observer.groups.clone(),
+            health: observer.health.clone(),
+            topics: observer.topics.clone(),
+            key,
+            loads,
+            triggers,
+        };
+        let stop = observer.stop.clone();
+        let run = move || {
+            let mut kafka = match ClusterObserver::new(&connection) {
+                Ok(kafka) => kafka,
+                Err(error) => {
+                    watch.tell(Health::Silent(describe(&error)));
+                    error!(%error, cluster = watch.key, "the cluster cannot be watched");
+                    return;
+                }
+            };
+            while !stop.load(Ordering::Relaxed) {
+                let pause = watch.round(&mut kafka);
+                let since = Instant::now();
+                while since.elapsed() < pause && !stop.load(Ordering::Relaxed) {
+                    std::thread::sleep((pause - since.elapsed().min(pause)).min(BUSY));
+                }
+            }
+        };
+        std::thread::Builder::new().name("kafka".to_owned()).spawn(run).expect("a thread can be started");
+        observer
+    }
+
+    /// Has the group of a function (`namespace/name`) looked at from now on.
+    pub fn add(&self, function: &str, group: Group) {
+        self.groups.lock().insert(function.to_owned(), group);
+    }
+
+    /// Whether that is the group which is looked at for the function.
+    #[must_use]
+    pub fn looks_at(&self, function: &str, group: &Group) -> bool {
+        self.groups.lock().get(function) == Some(group)
+    }
+
+    /// Looks at the function's group no more.
+    pub fn remove(&self, function: &str) {
+        self.groups.lock().remove(function);
+    }
+
+    /// How the cluster was when it was last asked.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        self.health.lock().clone()
+    }
+
+    /// How many partitions a topic has; `None` where it is not there or nobody knows.
+    #[must_use]
+    pub fn partitions(&self, topic: &str) -> Option<i32> {
+        self.topics.lock().get(topic).copied()
+    }
+}
+
+impl Drop for Observer {
+    fn drop(&mut self) {
+        // The thread ends with its round: a broker that does not answer may hold it for seconds.
+        self.stop.store(true, Ordering::Relaxed);
+    }
+}
+
+struct Watch {
+    key: String,
+    groups: Arc<Mutex<BTreeMap<String, Group>>>,
+    health: Arc<Mutex<Health>>,
+    topics: Arc<Mutex<BTreeMap<String, i32>>>,
+    loads: Arc<Loads>,
+    triggers: Triggers,
+}
+
+impl Watch {
+    /// One look at everything; answers how long to wait for the next.
+    fn round(&mut self, kafka: &mut ClusterObserver) -> Duration {
+        let (functions, groups): (Vec<String>, Vec<Group>) =
+            self.groups.lock().iter().map(|(function, group)| (function.clone(), group.clone())).unzip();
+        let looked = kafka.look(&groups);
+        let now = Instant::now();
+        match looked {
+            Ok(found) => {
+                self.tell(Health::Answers(kafka.brokers()));
+                *self.topics.lock() = kafka.topics();
+                let mut busy = false;
+                for (function, lag) in functions.iter().zip(found) {
+                    let lag = lag.map_err(|unknown| match unknown {
+                        Unknown::TopicNotFound(topic) => Blind::NoTopic(topic),
+                        Unknown::Kafka(error) => Blind::NoAnswer(describe(&error)),
+                    });
+                    busy |= self.loads.observed(function, lag, now, &self.triggers);
+                }
+                if groups.is_empty() {
+                    UNUSED
+                } else if busy {
+                    BUSY
+                } else {
+                    QUIET
+                }
+            }
+            Err(error) => {
+                let error = describe(&error);
+                for function in &functions {
+                    self.loads.observed(function, Err(Blind::NoAnswer(error.clone())), now, &self.triggers);
+                }
+                self.tell(Health::Silent(error));
+                UNUSED
+            }
+        }
+    }
+
+    fn tell(&mut self, health: Health) {
+        let mut known = self.health.lock();
+        if *known == health {
+            return;
+        }
+        match &health {
+            Health::Silent(error) => warn!(cluster = self.key, error, "the cluster does not answer"),
+            Health::Answers(brokers) => info!(cluster = self.key, brokers, "the cluster answers"),
+            Health::Unasked => {}
+        }
+        *known = health;
+        drop(known);
+        self.triggers.cluster(&self.key);
+    }
+}
+
+/// An error with all its causes.
+#[must_use]
+pub fn describe(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
+}

@@ -1,0 +1,258 @@
+//! The operator from start to end: lease, watches, controllers, admin listener.
+
+use crate::{
+    cluster,
+    clusters::Clusters,
+    context::{Context, Settings, Triggers},
+    function::{self, apply::Applied, build::ADMIN_PORT, status::is_ready},
+    lease::Lease,
+    load::Loads,
+    schedule::Firings,
+    stores::{Own, Stores},
+    topic,
+};
+use anyhow::{Context as _, Result, bail};
+use clap::Parser;
+use futures::{Stream, StreamExt, future};
+use k8s_openapi::api::core::v1::LocalObjectReference;
+use kube::{
+    Api, Client, Resource,
+    runtime::{
+        Controller, WatchStreamExt,
+        controller::{Action, Config},
+        events::{Recorder, Reporter},
+        reflector::ObjectRef,
+        watcher::{self, Event, watcher},
+    },
+};
+use serde::de::DeserializeOwned;
+use std::{fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
+use tidemill_api::{Function, KafkaCluster, Topic};
+use tidemill_runner::report::Report;
+use tidemill_service::{
+    admin::{self, Readiness},
+    logging, shutdown,
+};
+use tokio::{
+    net::TcpListener,
+    sync::mpsc::{UnboundedReceiver, unbounded_channel},
+    time::{MissedTickBehavior, interval},
+};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// How often runners are asked what they have done.
+const REPORTS: Duration = Duration::from_secs(2);
+/// Reconciles of one kind at the same time.
+const CONCURRENCY: u16 = 8;
+
+/// Reconcile Functions, KafkaClusters and Topics of the whole cluster.
+#[derive(Debug, Parser)]
+#[command(
+    after_help = "Examples:\n  tidemill-operator --runner-image tidemill/runner:0.1.0\n  KUBECONFIG=admin.conf tidemill-operator --log-format text --identity me"
+)]
+pub struct Args {
+    /// The runner's image, for the pods of functions.
+    #[arg(long, env = "TIDEMILL_RUNNER_IMAGE", default_value = "tidemill/runner:0.1.0")]
+    pub runner_image: String,
+    /// When the runner's image is pulled: Always, IfNotPresent or Never.
+    #[arg(long, env = "TIDEMILL_PULL_POLICY", default_value = "IfNotPresent")]
+    pub pull_policy: String,
+    /// Secrets to pull the runner's image with, in each function's namespace.
+    #[arg(long, env = "TIDEMILL_PULL_SECRETS", value_delimiter = ',')]
+    pub pull_secrets: Vec<String>,
+    /// CPU that a runner asks for.
+    #[arg(long, env = "TIDEMILL_RUNNER_CPU", default_value = "10m")]
+    pub runner_cpu: String,
+    /// Memory that a runner asks for.
+    #[arg(long, env = "TIDEMILL_RUNNER_MEMORY", default_value = "32Mi")]
+    pub runner_memory: String,
+    /// The most memory that a runner may use.
+    #[arg(long, env = "TIDEMILL_RUNNER_MEMORY_LIMIT", default_value = "512Mi")]
+    pub runner_memory_limit: String,
+    /// The namespace of the Lease.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
+    pub namespace: String,
+    /// Who holds the Lease: the pod's name.
+    #[arg(long, env = "POD_NAME", default_value = "tidemill-operator")]
+    pub identity: String,
+    /// Where /live, /ready and /metrics are served.
+    #[arg(long, env = "TIDEMILL_ADMIN_ADDR", default_value = "127.0.0.1:9464")]
+    pub admin_addr: SocketAddr,
+    /// json or text.
+    #[arg(long, env = "LOG_FORMAT", default_value = "json")]
+    pub log_format: logging::Format,
+    /// error, warn, info, debug or trace.
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    pub log_level: String,
+}
+
+/// Runs until a signal says to stop.
+///
+/// # Errors
+/// When the API server can't be used, or the Lease is lost: then the process must start again.
+pub async fn run(args: Args) -> Result<()> {
+    logging::init(args.log_format, &args.log_level)?;
+    let stop = shutdown::on_signal();
+    let listener =
+        TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
+    let readiness = Readiness::default();
+    tokio::spawn(admin::serve(listener, readiness.clone()));
+    let client = Client::try_default().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
+    has_crds(&client).await?;
+    let mut lease = Lease::wait_for(client.clone(), &args.namespace, "tidemill-operator", &args.identity).await?;
+    // A replica that waits for the Lease is as ready as it can be.
+    readiness.set(true);
+    info!(identity = args.identity, "waiting for the Lease");
+    if lease.held(&stop).await? {
+        metrics::gauge!("tidemill_operator_leader").set(1.0);
+        tokio::select! {
+            () = lead(client, &args, stop.clone()) => {}
+            () = lease.lost() => bail!("the Lease was lost: ending, so that only its new holder writes"),
+        }
+    }
+    lease.give_back().await?;
+    info!("operator stopped");
+    Ok(())
+}
+
+/// A cluster without the CRDs would only show endless watch errors.
+async fn has_crds(client: &Client) -> Result<()> {
+    let functions: Api<Function> = Api::all(client.clone());
+    match functions.list_metadata(&kube::api::ListParams::default().limit(1)).await {
+        Ok(_) => Ok(()),
+        Err(kube::Error::Api(status)) if status.code == 404 => {
+            bail!("the CRDs are not installed: `helm install tidemill-crds charts/tidemill-crds`")
+        }
+        Err(error) => Err(error).context("failed to list Functions"),
+    }
+}
+
+/// Reconciles until `stop`.
+async fn lead(client: Client, args: &Args, stop: CancellationToken) {
+    let (functions_sender, functions_triggers) = unbounded_channel();
+    let (clusters_sender, clusters_triggers) = unbounded_channel();
+    let (topics_sender, topics_triggers) = unbounded_channel();
+    let triggers = Triggers { functions: functions_sender, clusters: clusters_sender, topics: topics_sender };
+    let functions = controller::<Function>(&client, functions_triggers, &stop);
+    let clusters = controller::<KafkaCluster>(&client, clusters_triggers, &stop);
+    let topics = controller::<Topic>(&client, topics_triggers, &stop);
+    let own = Own { functions: functions.store(), clusters: clusters.store(), topics: topics.store() };
+    let stores = Stores::watch(&client, own, &triggers, &stop);
+    let reporter = Reporter { controller: "tidemill-operator".to_owned(), instance: Some(args.identity.clone()) };
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), reporter),
+        settings: settings(args),
+        stores,
+        clusters: Clusters::default(),
+        loads: Arc::new(Loads::default()),
+        applied: Applied::default(),
+        firings: Firings::default(),
+        triggers,
+        http: reqwest::Client::new(),
+        client: client.clone(),
+    });
+    context.stores.ready().await;
+    let shared = context.clone();
+    let forgotten = gone::<Function>(&client, &stop, move |key| function::gone(key, &shared));
+    let shared = context.clone();
+    let cut_off = gone::<KafkaCluster>(&client, &stop, move |key| cluster::gone(key, &shared));
+    let work = future::join5(
+        drive(functions.run(function::reconcile, function::retry, context.clone())),
+        drive(clusters.run(cluster::reconcile, cluster::retry, context.clone())),
+        drive(topics.run(topic::reconcile, topic::retry, context.clone())),
+        future::join(forgotten, cut_off),
+        reports(context.clone(), stop.clone()),
+    );
+    work.await;
+}
+
+fn settings(args: &Args) -> Settings {
+    let secret = |name: &String| LocalObjectReference { name: name.clone() };
+    Settings {
+        runner_image: args.runner_image.clone(),
+        pull_policy: args.pull_policy.clone(),
+        pull_secrets: args.pull_secrets.iter().filter(|name| !name.is_empty()).map(secret).collect(),
+        runner_requests: (args.runner_cpu.clone(), args.runner_memory.clone()),
+        runner_memory: args.runner_memory_limit.clone(),
+    }
+}
+
+fn controller<K>(client: &Client, triggers: UnboundedReceiver<ObjectRef<K>>, stop: &CancellationToken) -> Controller<K>
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+{
+    let triggers = futures::stream::unfold(triggers, |mut triggers| async {
+        triggers.recv().await.map(|reference| (reference, triggers))
+    });
+    Controller::new(Api::<K>::all(client.clone()), watcher::Config::default())
+        .with_config(Config::default().concurrency(CONCURRENCY))
+        .reconcile_on(triggers)
+        .graceful_shutdown_on(stop.clone().cancelled_owned())
+}
+
+async fn drive<K, E>(results: impl Stream<Item = Result<(ObjectRef<K>, Action), E>>)
+where
+    K: Resource<DynamicType = ()>,
+    E: std::error::Error,
+{
+    // A reconcile that failed was logged by its error policy; what is left is an object that went
+    // meanwhile, or a watch that is taken up again.
+    let mut results = std::pin::pin!(results);
+    while let Some(result) = results.next().await {
+        if let Err(error) = result {
+            debug!(%error, "not reconciled");
+        }
+    }
+}
+
+/// Calls `forget` for each resource that goes: a controller only reconciles what is there.
+async fn gone<K>(client: &Client, stop: &CancellationToken, forget: impl Fn(&str) + Send)
+where
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
+{
+    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .take_until(stop.clone().cancelled_owned());
+    events
+        .for_each(|event| {
+            if let Ok(Event::Delete(resource)) = event {
+                forget(&crate::context::key_of(&resource));
+            }
+            future::ready(())
+        })
+        .await;
+}
+
+/// Asks the runners of functions that have replicas what they have done.
+async fn reports(context: Arc<Context>, stop: CancellationToken) {
+    let mut ticks = interval(REPORTS);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        for key in context.loads.active() {
+            let Some((namespace, name)) = key.split_once('/') else { continue };
+            let pods = context.stores.pods_of(namespace, name);
+            let asked = pods
+                .iter()
+                .filter(|pod| is_ready(pod))
+                .filter_map(|pod| Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?)));
+            let answers = asked.map(|(pod, address)| {
+                let request = context.http.get(format!("http://{address}:{ADMIN_PORT}/report")).timeout(REPORTS);
+                async move { (pod, request.send().await) }
+            });
+            for (pod, answer) in future::join_all(answers).await {
+                match answer {
+                    Ok(answer) => match answer.json::<Report>().await {
+                        Ok(report) => context.loads.reported(&key, &pod, report.totals),
+                        Err(error) => warn!(%error, pod, "a runner's report is not understood"),
+                    },
+                    Err(error) => debug!(%error, pod, "a runner gives no report"),
+                }
+            }
+        }
+    }
+}
