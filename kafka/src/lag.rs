@@ -154,6 +154,11 @@ impl ClusterObserver {
         topics.map(|(name, ids)| (name.clone(), i32::try_from(ids.len()).unwrap_or(i32::MAX))).collect()
     }
 
+    /// Has the topics asked for again with the next look.
+    pub fn forget_topics(&mut self) {
+        self.topics = None;
+    }
+
     /// How many brokers there are, as last learned.
     #[must_use]
     pub fn brokers(&self) -> i32 {

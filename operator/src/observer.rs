@@ -14,6 +14,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    thread::Thread,
     time::{Duration, Instant},
 };
 use tidemill_kafka::{ClusterObserver, Connection, Group, Unknown};
@@ -44,24 +45,28 @@ pub struct Observer {
     groups: Arc<Mutex<BTreeMap<String, Group>>>,
     health: Arc<Mutex<Health>>,
     topics: Arc<Mutex<BTreeMap<String, i32>>>,
+    stale: Arc<AtomicBool>,
     stop: Arc<AtomicBool>,
+    thread: Thread,
 }
 
 impl Observer {
     /// Starts to look at the cluster named `key`.
     #[must_use]
     pub fn start(key: String, connection: Connection, loads: Arc<Loads>, triggers: Triggers) -> Self {
-        let observer =
-            Self { groups: Arc::default(), health: Arc::default(), topics: Arc::default(), stop: Arc::default() };
+        let (groups, health, topics): (Arc<Mutex<BTreeMap<String, Group>>>, Arc<Mutex<Health>>, Arc<_>) =
+            Default::default();
+        let (stale, stop): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let mut watch = Watch {
-            groups: observer.groups.clone(),
-            health: observer.health.clone(),
-            topics: observer.topics.clone(),
+            groups: groups.clone(),
+            health: health.clone(),
+            topics: Arc::clone(&topics),
+            stale: stale.clone(),
             key,
             loads,
             triggers,
         };
-        let stop = observer.stop.clone();
+        let stopped = stop.clone();
         let run = move || {
             let mut kafka = match ClusterObserver::new(&connection) {
                 Ok(kafka) => kafka,
@@ -71,21 +76,26 @@ impl Observer {
                     return;
                 }
             };
-            while !stop.load(Ordering::Relaxed) {
+            while !stopped.load(Ordering::Relaxed) {
                 let pause = watch.round(&mut kafka);
-                let since = Instant::now();
-                while since.elapsed() < pause && !stop.load(Ordering::Relaxed) {
-                    std::thread::sleep((pause - since.elapsed().min(pause)).min(BUSY));
-                }
+                std::thread::park_timeout(pause);
             }
         };
-        std::thread::Builder::new().name("kafka".to_owned()).spawn(run).expect("a thread can be started");
-        observer
+        let thread = std::thread::Builder::new().name("kafka".to_owned()).spawn(run);
+        let thread = thread.expect("a thread can be started").thread().clone();
+        Self { groups, health, topics, stale, stop, thread }
     }
 
     /// Has the group of a function (`namespace/name`) looked at from now on.
     pub fn add(&self, function: &str, group: Group) {
         self.groups.lock().insert(function.to_owned(), group);
+        self.thread.unpark();
+    }
+
+    /// Says that topics were made or changed: they are asked for again at once.
+    pub fn topics_changed(&self) {
+        self.stale.store(true, Ordering::Relaxed);
+        self.thread.unpark();
     }
 
     /// Whether that is the group which is looked at for the function.
@@ -116,6 +126,7 @@ impl Drop for Observer {
     fn drop(&mut self) {
         // The thread ends with its round: a broker that does not answer may hold it for seconds.
         self.stop.store(true, Ordering::Relaxed);
+        self.thread.unpark();
     }
 }
 
@@ -124,6 +135,7 @@ struct Watch {
     groups: Arc<Mutex<BTreeMap<String, Group>>>,
     health: Arc<Mutex<Health>>,
     topics: Arc<Mutex<BTreeMap<String, i32>>>,
+    stale: Arc<AtomicBool>,
     loads: Arc<Loads>,
     triggers: Triggers,
 }
@@ -133,12 +145,20 @@ impl Watch {
     fn round(&mut self, kafka: &mut ClusterObserver) -> Duration {
         let (functions, groups): (Vec<String>, Vec<Group>) =
             self.groups.lock().iter().map(|(function, group)| (function.clone(), group.clone())).unzip();
+        if self.stale.swap(false, Ordering::Relaxed) {
+            kafka.forget_topics();
+        }
         let looked = kafka.look(&groups);
         let now = Instant::now();
         match looked {
             Ok(found) => {
                 self.tell(Health::Answers(kafka.brokers()));
-                *self.topics.lock() = kafka.topics();
+                let topics = kafka.topics();
+                let news = topics != std::mem::replace(&mut *self.topics.lock(), topics.clone());
+                if news {
+                    // A function may wait for one of them.
+                    functions.iter().for_each(|function| self.triggers.function(function));
+                }
                 let mut busy = false;
                 for (function, lag) in functions.iter().zip(found) {
                     let lag = lag.map_err(|unknown| match unknown {

@@ -1,4 +1,4 @@
-//! crds/: the custom resource definitions, as the `api` crate has them.
+//! crds/: the custom resource definitions, as the `api` crate has them; and the same in their chart.
 
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
@@ -21,11 +21,13 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
 }
 
 fn files() -> Result<Vec<(String, String)>> {
-    tidemill_api::check::crds()
-        .into_iter()
-        .map(|crd| {
-            let path = format!("crds/{}.yaml", crd.metadata.name.as_deref().context("a CRD has a name")?);
-            Ok((path, serde_saphyr::to_string(&crd)?))
-        })
-        .collect()
+    let mut files = Vec::new();
+    for crd in tidemill_api::check::crds() {
+        let (name, text) = (crd.metadata.name.as_deref().context("a CRD has a name")?, serde_saphyr::to_string(&crd)?);
+        // Helm reads only what is in the chart's own folder.
+        for folder in ["crds", "charts/tidemill-crds/files"] {
+            files.push((format!("{folder}/{name}.yaml"), text.clone()));
+        }
+    }
+    Ok(files)
 }

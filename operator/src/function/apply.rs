@@ -112,5 +112,6 @@ pub async fn in_kafka(validated: &Validated) -> Result<(), Error> {
     });
     let missing: Vec<TopicTarget> = missing.collect();
     ensure_topics(&cluster.connection, &missing).await.map_err(Error::Kafka)?;
+    cluster.observer.topics_changed();
     Ok(())
 }

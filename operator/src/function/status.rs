@@ -208,8 +208,9 @@ async fn write(function: &Function, status: FunctionStatus, say: Vec<Say>, conte
     }
     patch(function, &status, context).await?;
     for Condition { type_, status, reason, message, .. } in changed {
-        // That replicas come and go is told by the event of the scaling.
-        if type_ != reasons::ACTIVE && !(type_ == reasons::READY && reason == reasons::STARTING) {
+        // That replicas come and go is told by the event of the scaling; what passes is not told.
+        let passing = [reasons::STARTING, reasons::CONNECTING].contains(&reason.as_str());
+        if type_ != reasons::ACTIVE && !passing {
             context.event(function, status != "True", &reason, message).await;
         }
     }

@@ -91,6 +91,7 @@ async fn cleanup(topic: &Topic, context: &Context) -> Result<Action, Error> {
         let name = cluster_of(topic);
         let Some(Ok(cluster)) = context.clusters.get(&name) else { return Err(Error::NoCluster(name)) };
         delete_topic(&cluster.connection, topic.topic_name()).await.map_err(Error::Delete)?;
+        cluster.observer.topics_changed();
     }
     Ok(Action::await_change())
 }
@@ -153,6 +154,7 @@ async fn bring_to(topic: &Topic, cluster: &Cluster, context: &Context) -> Result
             Ensured::Grown => format!("topic {name} was grown to {} partitions", topic.spec.partitions),
         };
         partitions = Some(topic.spec.partitions);
+        cluster.observer.topics_changed();
         context.event(topic, false, reasons::TOPIC_CREATED, note).await;
     }
     let corrected = correct_config(&cluster.connection, name, &topic.spec.config)
