@@ -48,7 +48,7 @@ pub struct Load {
 /// Leave to load a candle channel; a later one for the same channel makes it void.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Ticket {
-    /// The channel, `SYMBOL:interval`.
+    /// The channel, `SYMBOL:interval` or `SYMBOL@exchange:interval`.
     pub channel: Arc<str>,
     number: u64,
 }

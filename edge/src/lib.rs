@@ -6,6 +6,7 @@
 //! The edge reads Redis and never Kafka.
 
 mod admission;
+mod allowance;
 mod candle_loader;
 mod config;
 mod health;

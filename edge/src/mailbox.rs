@@ -3,7 +3,8 @@
 //! Putting something in never waits. The memory is bounded: beyond [`SOFT_LIMIT`] messages a
 //! newer value takes the place of the older one of its key, so that what waits is at most the
 //! limit plus one value a key; events, which nothing may replace, close the client beyond
-//! [`EVENT_LIMIT`]. Of every keyed value that was put in, the client gets it or finds it counted
+//! [`EVENT_LIMIT`], and messages of the protocol beyond [`TEXT_LIMIT`], which a client does not
+//! come to by what it says: its session reads no more beyond [`ANSWER_LIMIT`]. Of every keyed value that was put in, the client gets it or finds it counted
 //! in `skipped`.
 
 use crate::message::{Kind, Update};
@@ -21,6 +22,13 @@ pub const SOFT_LIMIT: usize = 64;
 
 /// Events that wait before the client is closed.
 pub const EVENT_LIMIT: usize = 256;
+
+/// Messages of the protocol that wait before nothing more is read from the client.
+pub const ANSWER_LIMIT: usize = 64;
+
+/// Messages of the protocol that wait before the client is closed: several for each of the
+/// channels that it may listen to.
+pub const TEXT_LIMIT: usize = 4096;
 
 /// One thing for the client.
 #[derive(Debug)]
@@ -50,6 +58,7 @@ pub struct Mailbox(Mutex<Inner>);
 struct Inner {
     queue: VecDeque<Item>,
     events: usize,
+    texts: usize,
     close: Option<Close>,
     closed: bool,
     waker: Option<Waker>,
@@ -75,12 +84,7 @@ impl Mailbox {
                 return inner.conflate(update);
             }
         } else if inner.events >= EVENT_LIMIT {
-            inner.queue = VecDeque::new();
-            inner.close(Close {
-                code: CloseCode::SERVICE_OVERLOAD,
-                reason: "too slow: 256 events behind; reconnect to go on",
-                retry_after_ms: 1000,
-            });
+            inner.too_slow("too slow: 256 events behind; reconnect to go on");
             return 0;
         } else {
             inner.events += 1;
@@ -98,7 +102,21 @@ impl Mailbox {
 
     /// Puts in a message of the protocol.
     pub fn push_text(&self, text: Bytes) {
-        self.0.lock().put(Item::Text(text));
+        let mut inner = self.0.lock();
+        if inner.closed {
+            return;
+        }
+        if inner.texts >= TEXT_LIMIT {
+            inner.too_slow("too slow: 4096 notices behind; reconnect to go on");
+            return;
+        }
+        inner.texts += 1;
+        inner.put(Item::Text(text));
+    }
+
+    /// Whether so many answers wait that the client should first take them.
+    pub fn has_many_answers(&self) -> bool {
+        self.0.lock().texts >= ANSWER_LIMIT
     }
 
     /// Ends the mailbox: what waits is still given out, then `close`.
@@ -138,6 +156,13 @@ impl Inner {
         self.wake();
     }
 
+    /// Forgets what waits and ends.
+    fn too_slow(&mut self, reason: &'static str) {
+        self.queue = VecDeque::new();
+        (self.events, self.texts) = (0, 0);
+        self.close(Close { code: CloseCode::SERVICE_OVERLOAD, reason, retry_after_ms: 1000 });
+    }
+
     fn wake(&mut self) {
         if let Some(waker) = self.waker.take() {
             waker.wake();
@@ -162,7 +187,10 @@ impl Inner {
 
     fn pop(&mut self) -> Option<Outgoing> {
         let (kind, frame) = match self.queue.pop_front()? {
-            Item::Text(text) => (None, text),
+            Item::Text(text) => {
+                self.texts -= 1;
+                (None, text)
+            }
             Item::Update(update, more) => {
                 if !update.kind.is_keyed() {
                     self.events -= 1;
@@ -186,7 +214,7 @@ impl Inner {
 
 #[cfg(test)]
 mod tests {
-    use super::{EVENT_LIMIT, Mailbox, Outgoing, SOFT_LIMIT};
+    use super::{ANSWER_LIMIT, EVENT_LIMIT, Mailbox, Outgoing, SOFT_LIMIT, TEXT_LIMIT};
     use crate::{
         message::{Body, Key, Kind, Update},
         position::{Epoch, Position},
@@ -273,6 +301,23 @@ mod tests {
             mailbox.push(&article);
         }
         mailbox.push_text("after the end".into());
+        let rest = drain(&mailbox);
+        assert!(matches!(rest.as_slice(), [Outgoing::Close(close)] if u16::from(close.code) == 1013), "{rest:?}");
+    }
+
+    #[test]
+    fn notices_are_bounded_too() {
+        let mailbox = Mailbox::default();
+        for _ in 0..ANSWER_LIMIT {
+            assert!(!mailbox.has_many_answers());
+            mailbox.push_text("notice".into());
+        }
+        assert!(mailbox.has_many_answers());
+        assert_eq!(drain(&mailbox).len(), ANSWER_LIMIT);
+        assert!(!mailbox.has_many_answers());
+        for _ in 0..=TEXT_LIMIT {
+            mailbox.push_text("notice".into());
+        }
         let rest = drain(&mailbox);
         assert!(matches!(rest.as_slice(), [Outgoing::Close(close)] if u16::from(close.code) == 1013), "{rest:?}");
     }

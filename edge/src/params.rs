@@ -4,14 +4,42 @@
 
 use axum::{
     Json,
-    http::StatusCode,
+    extract::{self, FromRequestParts},
+    http::{StatusCode, request::Parts},
     response::{IntoResponse, Response},
 };
-use serde::Serialize;
+use serde::{Serialize, de::DeserializeOwned};
 use std::{collections::HashMap, ops::RangeInclusive, str::FromStr};
 
 /// A query's parameters.
-pub type Query = axum::extract::Query<HashMap<String, String>>;
+#[derive(Debug, Default)]
+pub struct Query(pub HashMap<String, String>);
+
+/// The parts of a path that its route names.
+#[derive(Debug)]
+pub struct Path<T>(pub T);
+
+impl<S: Send + Sync> FromRequestParts<S> for Query {
+    type Rejection = Invalid;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Invalid> {
+        let read = extract::Query::from_request_parts(parts, state).await;
+        let extract::Query(query) =
+            read.map_err(|refused| Invalid { field: "query", expected: format!("name=value&…: {refused}") })?;
+        Ok(Self(query))
+    }
+}
+
+impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T> {
+    type Rejection = Invalid;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Invalid> {
+        let read = extract::Path::from_request_parts(parts, state).await;
+        let extract::Path(path) =
+            read.map_err(|refused| Invalid { field: "path", expected: format!("UTF-8: {refused}") })?;
+        Ok(Self(path))
+    }
+}
 
 /// A parameter that makes no sense.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize)]
@@ -64,7 +92,6 @@ impl Interval {
 /// # Errors
 /// When it can't be a symbol.
 pub fn symbol(text: &str) -> Result<String, Invalid> {
-    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     if (1..=32).contains(&text.len()) && text.bytes().all(is_plain) {
         return Ok(text.to_ascii_uppercase());
     }
@@ -72,12 +99,37 @@ pub fn symbol(text: &str) -> Result<String, Invalid> {
     Err(Invalid { field: "symbol", expected })
 }
 
+/// Reads the exchange, if one is named, in the lower case that channels have.
+///
+/// # Errors
+/// When it can't be an exchange.
+pub fn exchange(query: &Query) -> Result<Option<String>, Invalid> {
+    let Some(text) = query.0.get("exchange") else { return Ok(None) };
+    if (1..=32).contains(&text.len()) && text.bytes().all(is_plain) {
+        return Ok(Some(text.to_ascii_lowercase()));
+    }
+    let expected = "an exchange such as binance: 1 to 32 letters, digits, `.`, `_` or `-`".to_owned();
+    Err(Invalid { field: "exchange", expected })
+}
+
+/// The channel of a symbol's candles; without an exchange, of those of its first one.
+pub fn candles(symbol: &str, exchange: Option<&str>, interval: Interval) -> String {
+    match exchange {
+        Some(exchange) => format!("{symbol}@{exchange}:{}", interval.name()),
+        None => format!("{symbol}:{}", interval.name()),
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-')
+}
+
 /// Reads a parameter that must be there.
 ///
 /// # Errors
 /// When it is missing.
 pub fn required<'a>(query: &'a Query, field: &'static str, expected: &str) -> Result<&'a str, Invalid> {
-    query.get(field).map(String::as_str).ok_or_else(|| Invalid { field, expected: expected.to_owned() })
+    query.0.get(field).map(String::as_str).ok_or_else(|| Invalid { field, expected: expected.to_owned() })
 }
 
 /// Reads a number, or takes the default where there is none.
@@ -90,7 +142,7 @@ pub fn number(
     range: RangeInclusive<usize>,
     default: usize,
 ) -> Result<usize, Invalid> {
-    let Some(text) = query.get(field) else { return Ok(default) };
+    let Some(text) = query.0.get(field) else { return Ok(default) };
     usize::from_str(text)
         .ok()
         .filter(|number| range.contains(number))
@@ -99,8 +151,7 @@ pub fn number(
 
 #[cfg(test)]
 mod tests {
-    use super::{Interval, number, symbol};
-    use axum::extract::Query;
+    use super::{Interval, Query, number, symbol};
     use std::collections::HashMap;
 
     #[test]
@@ -130,7 +181,7 @@ mod tests {
         {
             assert_eq!(read(text), expected, "{text}");
         }
-        assert_eq!(number(&Query(HashMap::new()), "size", 1..=100, 20), Ok(20));
+        assert_eq!(number(&Query::default(), "size", 1..=100, 20), Ok(20));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 
 use crate::{
     hub::Hub,
-    params::{self, Interval, Invalid, Query},
+    params::{self, Interval, Invalid, Path, Query},
     store::{self, Store},
 };
 use axum::{
     Json, Router,
-    extract::{Path, State},
+    extract::State,
     http::{StatusCode, header},
     response::{IntoResponse, Response},
     routing::get,
@@ -100,16 +100,20 @@ async fn article(State(rest): State<Rest>, Path(id): Path<String>) -> Result<Jso
 #[derive(Serialize)]
 struct Historical {
     symbol: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    exchange: Option<String>,
     interval: &'static str,
     candles: Vec<Box<RawValue>>,
 }
 
 async fn historical(State(rest): State<Rest>, query: Query) -> Result<Json<Historical>, Error> {
     let symbol = params::symbol(params::required(&query, "symbol", "a symbol such as BTCUSDT")?)?;
-    let interval = Interval::parse(query.get("interval").map_or("1m", String::as_str))?;
+    let interval = Interval::parse(query.0.get("interval").map_or("1m", String::as_str))?;
     let limit = params::number(&query, "limit", 1..=MAX_CANDLES, 200)?;
-    let candles = rest.store.candles(&symbol, interval, limit).await?;
-    Ok(Json(Historical { symbol, interval: interval.name(), candles }))
+    let exchange = params::exchange(&query)?;
+    let channel = params::candles(&symbol, exchange.as_deref(), interval);
+    let candles = rest.store.candles(&channel, limit).await?;
+    Ok(Json(Historical { symbol, exchange, interval: interval.name(), candles }))
 }
 
 async fn latest(State(rest): State<Rest>) -> Result<Response, Error> {

@@ -22,9 +22,14 @@ pub fn all(sockets: Sockets, rest: Rest, health: Health, origins: origin::Allowe
         .merge(health::routes(health))
         .merge(page::routes())
         .fallback(not_found)
+        .method_not_allowed_fallback(wrong_method)
         .layer(TimeoutLayer::with_status_code(StatusCode::GATEWAY_TIMEOUT, RESPONSE_TIMEOUT))
 }
 
 async fn not_found() -> (StatusCode, Json<serde_json::Value>) {
     (StatusCode::NOT_FOUND, Json(json!({"error": "there is nothing at this path"})))
+}
+
+async fn wrong_method() -> (StatusCode, Json<serde_json::Value>) {
+    (StatusCode::METHOD_NOT_ALLOWED, Json(json!({"error": "this path is only read: use GET"})))
 }

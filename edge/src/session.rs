@@ -1,10 +1,13 @@
 //! One client's socket: the only task there is for it.
 //!
 //! Nothing more is taken from the mailbox, and nothing more is read, until what was taken is
-//! written. So a client that doesn't read is held up by itself, and costs one batch beside its
-//! mailbox. A peer that is gone is noticed by the kernel (see `server`), not by a timer here.
+//! written; and nothing is read while many answers wait. So a client that doesn't read is held up
+//! by itself, and costs one batch beside its mailbox, however much it says. One that says more
+//! than its allowance is closed. A peer that is gone is noticed by the kernel (see `server`), not
+//! by a timer here.
 
 use crate::{
+    allowance::Allowance,
     hub::Client,
     mailbox::{Close, Mailbox, Outgoing},
     request::{Refusal, Reply, Request},
@@ -16,7 +19,7 @@ use std::{
     future::poll_fn,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_websockets::{CloseCode, Error, Message};
@@ -45,9 +48,17 @@ enum Event {
 /// Serves `client` on `socket` until either side ends it.
 pub async fn run(mut socket: Socket, mut client: Client, endpoint: impl Endpoint, stats: &Stats) {
     let mut unwritten = false;
+    let mut allowance = Allowance::new(Instant::now());
     let close = loop {
         match poll_fn(|cx| poll_event(&mut socket, client.mailbox(), &mut unwritten, stats, cx)).await {
-            Event::Message(message) => handle(&message, &mut client, &endpoint),
+            Event::Message(message) if allowance.take(Instant::now()) => handle(&message, &mut client, &endpoint),
+            Event::Message(_) => {
+                break Some(Close {
+                    code: CloseCode::POLICY_VIOLATION,
+                    reason: "too many messages: a client may send 2000 at once and 100 a second",
+                    retry_after_ms: 10_000,
+                });
+            }
             Event::Close(close) => break Some(close),
             Event::Ended => return,
             Event::Failed(Error::PayloadTooLong { .. }) => {
@@ -84,15 +95,18 @@ fn poll_event(
             }
             *unwritten = false;
         }
-        match Pin::new(&mut *socket).poll_next(cx) {
-            Poll::Ready(Some(Ok(message))) => {
-                // A ping or close was answered into the socket's own queue.
-                *unwritten = true;
-                return Poll::Ready(Event::Message(message));
+        // Where answers wait, there is something to write below, and reading comes after it.
+        if !mailbox.has_many_answers() {
+            match Pin::new(&mut *socket).poll_next(cx) {
+                Poll::Ready(Some(Ok(message))) => {
+                    // A ping or close was answered into the socket's own queue.
+                    *unwritten = true;
+                    return Poll::Ready(Event::Message(message));
+                }
+                Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Failed(error)),
+                Poll::Ready(None) => return Poll::Ready(Event::Ended),
+                Poll::Pending => {}
             }
-            Poll::Ready(Some(Err(error))) => return Poll::Ready(Event::Failed(error)),
-            Poll::Ready(None) => return Poll::Ready(Event::Ended),
-            Poll::Pending => {}
         }
         let mut bytes = 0;
         while bytes < BATCH {

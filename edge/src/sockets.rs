@@ -6,7 +6,7 @@ use crate::{
     hub::{ALL_PRICES, ARTICLES_CHANNEL, Client, Hub, Topic},
     mailbox::Close,
     message::Kind,
-    params::{self, Interval},
+    params::{self, Interval, Path, Query},
     request::{Reply, Request},
     session::{self, Endpoint},
     stats::Stats,
@@ -14,7 +14,7 @@ use crate::{
 };
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     response::{IntoResponse, Response},
     routing::get,
 };
@@ -75,11 +75,13 @@ async fn articles(State(sockets): State<Sockets>, request: axum::extract::Reques
 async fn candles(
     State(sockets): State<Sockets>,
     Path((symbol, interval)): Path<(String, String)>,
+    query: Query,
     request: axum::extract::Request,
 ) -> Response {
     let topic = params::symbol(&symbol).and_then(|symbol| {
         let interval = Interval::parse(&interval)?;
-        Ok(Topic::Channel(Kind::Candle, format!("{symbol}:{}", interval.name()).into()))
+        let exchange = params::exchange(&query)?;
+        Ok(Topic::Channel(Kind::Candle, params::candles(&symbol, exchange.as_deref(), interval).into()))
     });
     match topic {
         Ok(topic) => sockets.open(request, Some(topic), Fixed),

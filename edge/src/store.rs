@@ -5,7 +5,6 @@
 use crate::{
     hub::{ARTICLES, ARTICLES_CHANNEL, CANDLES, Load},
     message::{Body, Kind},
-    params::Interval,
     position::{Cursors, EntryId, Epoch, StreamName},
 };
 use redis::{
@@ -193,9 +192,9 @@ impl Store {
         json.map(|json| raw(key, json)).transpose()
     }
 
-    /// The newest `limit` candles, oldest first.
-    pub async fn candles(&self, symbol: &str, interval: Interval, limit: usize) -> Result<Vec<Box<RawValue>>, Error> {
-        let key = candles_key(symbol, interval.name());
+    /// The newest `limit` candles of a channel, oldest first.
+    pub async fn candles(&self, channel: &str, limit: usize) -> Result<Vec<Box<RawValue>>, Error> {
+        let key = candles_key(channel);
         let mut connection = self.connection.clone();
         let times: Vec<String> = connection.zrevrange(&key, 0, isize(limit - 1)).await?;
         if times.is_empty() {
@@ -206,12 +205,10 @@ impl Store {
         found.into_iter().rev().flatten().map(|json| raw(key.clone(), json)).collect()
     }
 
-    /// What subscribers of the candle channel `SYMBOL:interval` begin with, oldest first, and
-    /// where the streams stood.
+    /// What subscribers of a candle channel begin with, oldest first, and where the streams stood.
     pub async fn candle_snapshot(&self, channel: &str) -> Result<(Heads, Vec<Body>), Error> {
-        let (symbol, interval) = channel.rsplit_once(':').unwrap_or((channel, ""));
         let (epoch, raw, candles): (String, RawHeads, Vec<Vec<u8>>) = prepare(&CANDLES_AND_HEADS)
-            .key(candles_key(symbol, interval))
+            .key(candles_key(channel))
             .arg(CANDLES)
             .invoke_async(&mut self.connection.clone())
             .await?;
@@ -227,8 +224,8 @@ fn prepare(script: &'static redis::Script) -> ScriptInvocation<'static> {
     invocation
 }
 
-fn candles_key(symbol: &str, interval: &str) -> String {
-    format!("candles:{symbol}:{interval}")
+fn candles_key(channel: &str) -> String {
+    format!("candles:{channel}")
 }
 
 fn raw(key: String, json: String) -> Result<Box<RawValue>, Error> {

@@ -85,3 +85,27 @@ async fn subscribing_while_candles_are_written_misses_none() {
     }
     edge.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn candles_of_one_exchange_are_those_that_name_it() {
+    let redis = Redis::start().await;
+    let mut notify = Notify::new(&redis).await;
+    notify.candle("BTCUSDT", 60, 1.0).await;
+    notify.candle_of("BTCUSDT@kraken:1m", "BTCUSDT", 60, 2.0).await;
+    let edge = Edge::start(&redis).await;
+    let mut first = edge.connect("/ws/candles/btcusdt/1m").await;
+    let mut kraken = edge.connect("/ws/candles/btcusdt/1m?exchange=Kraken").await;
+    for (socket, expected, channel) in [(&mut first, 1.0, "BTCUSDT:1m"), (&mut kraken, 2.0, "BTCUSDT@kraken:1m")] {
+        let (snapshot, live) = socket.until("subscribed").await;
+        assert_eq!(snapshot.iter().map(close).collect::<Vec<_>>(), [(60, expected)]);
+        assert_eq!(live["channel"], channel);
+    }
+    notify.candle_of("BTCUSDT@kraken:1m", "BTCUSDT", 60, 3.0).await;
+    assert_eq!(close(&kraken.next().await), (60, 3.0));
+    assert!(first.is_quiet().await);
+    for (query, expected) in [("", 1.0), ("&exchange=KRAKEN", 3.0)] {
+        let (_, body) = edge.get(&format!("/api/prices/historical?symbol=BTCUSDT{query}")).await;
+        assert_eq!(body["candles"][0]["close"], expected, "{body}");
+    }
+    edge.stop().await;
+}

@@ -117,6 +117,33 @@ async fn an_emptied_redis_is_a_new_epoch_and_a_new_beginning() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_topic_created_again_is_a_new_epoch_and_what_else_there_is_stays() {
+    let redis = Redis::start().await;
+    let mut notify = Notify::new(&redis).await;
+    notify.article(0, 1).await;
+    for number in 1..=50 {
+        notify.price("BTCUSDT", number).await;
+    }
+    let edge = Edge::start(&redis).await;
+    let mut socket = edge.prices("btcusdt").await;
+    let (_, live) = socket.until("subscribed").await;
+
+    notify.begin_anew("price-ticks:0").await;
+    notify.price("BTCUSDT", 51).await;
+    let (before, reset) = socket.until("reset").await;
+    assert!(before.is_empty(), "{before:?}");
+    assert_ne!(reset["epoch"], live["position"]["epoch"]);
+    let (snapshot, again) = socket.until("subscribed").await;
+    assert_eq!(snapshot.iter().map(price).collect::<Vec<_>>(), [51]);
+    assert_eq!(again["position"]["offset"], "price-ticks:0@1-1");
+    notify.price("BTCUSDT", 52).await;
+    assert_eq!(price(&socket.next().await), 52);
+    let mut articles = edge.connect("/ws/articles").await;
+    assert_eq!(articles.next().await["articleId"], "a1");
+    edge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn entries_trimmed_unread_are_a_reset_in_the_same_epoch() {
     let redis = Redis::start().await;
     let mut notify = Notify::new(&redis).await;

@@ -1,7 +1,11 @@
 //! What a client may not do, and what it is told.
 
-use crate::support::{Edge, Notify, Redis, eventually};
+use crate::support::{Edge, Notify, PATIENCE, Redis, Socket, eventually};
+use futures::{SinkExt, StreamExt};
 use serde_json::json;
+use std::time::Duration;
+use tokio::time::timeout;
+use tokio_websockets::Message;
 
 fn upgrade(edge: &Edge) -> reqwest::RequestBuilder {
     reqwest::Client::new()
@@ -105,6 +109,73 @@ async fn a_message_too_long_closes_the_socket() {
     let mut socket = edge.connect("/ws/prices").await;
     socket.send_text("x".repeat(4096)).await;
     assert_eq!(socket.next().await["type"], "error");
+    edge.stop().await;
+}
+
+/// What this process, the edge in it included, holds in memory.
+fn resident_kib() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("Linux tells");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it tells the resident size");
+    line.trim().trim_end_matches(" kB").parse().expect("a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_floods_is_closed_and_costs_little() {
+    let redis = Redis::start().await;
+    let mut notify = Notify::new(&redis).await;
+    notify.price("BTCUSDT", 1).await;
+    let edge = Edge::start(&redis).await;
+    let mut other = edge.prices("btcusdt").await;
+    other.until("subscribed").await;
+    let before = resident_kib();
+    let Socket(flooder) = edge.connect("/ws/prices").await;
+    let (mut says, mut hears) = flooder.split();
+    let flood = tokio::spawn(async move { while says.feed(Message::text("{")).await.is_ok() {} });
+    // Nothing is read at first: the answers have nowhere to go.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let (mut answers, mut last) = (0, None);
+    let code = loop {
+        let message = timeout(PATIENCE, hears.next()).await.expect("an answer in time");
+        let message = message.expect("a close frame comes first").expect("the socket works");
+        if let Some((code, _)) = message.as_close() {
+            break u16::from(code);
+        }
+        last = message.as_text().map(str::to_owned);
+        answers += 1;
+        assert!(answers < 5000, "it is let go on");
+    };
+    assert_eq!(code, 1008);
+    assert!(last.is_some_and(|notice| notice.contains("too many messages")));
+    let grown = resident_kib().saturating_sub(before);
+    assert!(grown < 64 * 1024, "{grown} KiB more");
+    timeout(PATIENCE, flood).await.expect("it is not let go on").expect("it ends by itself");
+    notify.price("BTCUSDT", 2).await;
+    assert_eq!(other.next().await["price"], "2");
+    edge.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_may_say_much_at_once_and_is_answered_in_order() {
+    let redis = Redis::start().await;
+    let edge = Edge::start(&redis).await;
+    let Socket(socket) = edge.connect("/ws/prices").await;
+    let (mut says, mut hears) = socket.split();
+    let writer = tokio::spawn(async move {
+        for number in 0..1900 {
+            // The answers repeat the channel, so that more than sockets hold would have to wait.
+            let channel = format!("{number} {}", "x".repeat(4000));
+            let text = json!({"type": "unsubscribe", "channel": channel}).to_string();
+            says.send(Message::text(text)).await.expect("the socket takes it");
+        }
+    });
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for number in 0..1900 {
+        let message = timeout(PATIENCE, hears.next()).await.expect("an answer in time");
+        let message = message.expect("the socket is open").expect("the socket works");
+        let text = message.as_text().expect("a text");
+        assert!(text.contains(&format!("`{number} xx")), "answer {number}: {}", &text[..60.min(text.len())]);
+    }
+    writer.await.expect("all was said");
     edge.stop().await;
 }
 

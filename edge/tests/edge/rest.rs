@@ -94,6 +94,9 @@ async fn what_makes_no_sense_is_refused_by_name() {
         ("/api/prices/historical?symbol=A&interval=2m", "interval"),
         ("/api/prices/historical?symbol=A&limit=0", "limit"),
         ("/api/prices/historical?symbol=A&limit=2001", "limit"),
+        ("/api/prices/historical?symbol=A&exchange=a%20b", "exchange"),
+        ("/api/articles/%ff", "path"),
+        ("/ws/candles/%ff/1m", "path"),
         ("/ws/candles/BTCUSDT/7m", "interval"),
         ("/ws/candles/a%3Ab/1m", "symbol"),
     ] {
@@ -102,6 +105,12 @@ async fn what_makes_no_sense_is_refused_by_name() {
         assert!(body["expected"].is_string() && body["error"].is_string(), "{path}: {body}");
     }
     assert_eq!(edge.get("/nowhere").await.0, 404);
+    let url = format!("http://{}/api/articles", edge.addr);
+    let refused = reqwest::Client::new().post(url).send().await.expect("the edge answers");
+    assert_eq!(refused.status(), 405);
+    let text = refused.text().await.expect("a body");
+    let body: Value = serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
+    assert!(body["error"].is_string(), "{body}");
     assert_eq!(edge.get("/ws/prices").await.0, 426);
 }
 

@@ -83,7 +83,7 @@ impl Redis {
 fn spawn(port: u16, folder: &std::path::Path, keeps_data: bool) -> Child {
     Command::new("redis-server")
         .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", ""])
-        .args(["--appendonly", if keeps_data { "yes" } else { "no" }])
+        .args(["--appendonly", if keeps_data { "yes" } else { "no" }, "--appendfsync", "always"])
         .arg("--dir")
         .arg(folder)
         .stdout(Stdio::null())
@@ -161,12 +161,17 @@ impl Notify {
     }
 
     pub async fn candle(&mut self, symbol: &str, time: u64, close: f64) {
+        self.candle_of(&format!("{symbol}:1m"), symbol, time, close).await;
+    }
+
+    /// A candle in a channel that may name its exchange.
+    pub async fn candle_of(&mut self, channel: &str, symbol: &str, time: u64, close: f64) {
         let data = json!({
             "symbol": symbol, "interval": "1m", "time": time,
             "open": 1.0, "high": 9.0, "low": 0.5, "close": close, "volume": 3.0,
         });
-        let key = format!("candles:{symbol}:1m");
-        let mut pipe = self.entry("market-data.crypto.candles:0", "candle", &format!("{symbol}:1m"), &data);
+        let key = format!("candles:{channel}");
+        let mut pipe = self.entry("market-data.crypto.candles:0", "candle", channel, &data);
         pipe.zadd(&key, time, time).hset(format!("{key}:data"), time, data.to_string());
         self.write(pipe).await;
     }
@@ -174,6 +179,14 @@ impl Notify {
     /// An entry that no reader can understand.
     pub async fn nonsense(&mut self) {
         let pipe = self.entry("price-ticks:0", "price", "btcusdt", &json!({"price": 1}));
+        self.write(pipe).await;
+    }
+
+    /// As when a topic was deleted and created again.
+    pub async fn begin_anew(&mut self, stream: &str) {
+        self.offsets.remove(stream);
+        let mut pipe = redis::pipe();
+        pipe.atomic().del(format!("stream:{stream}")).del("edge:epoch");
         self.write(pipe).await;
     }
 
@@ -270,7 +283,7 @@ impl Edge {
 }
 
 /// A WebSocket client.
-pub struct Socket(WebSocketStream<TcpStream>);
+pub struct Socket(pub WebSocketStream<TcpStream>);
 
 impl Socket {
     pub async fn send(&mut self, message: &Value) {

@@ -1,10 +1,12 @@
-//! What a batch of trades does to the state, pure. A trade at or below its partition's fence
-//! was counted before: it changes nothing, but the candles it belongs to are named again,
-//! because the answer that carried them may have been lost.
+//! What a batch of records does to the state, pure. A trade that its partition's life says was
+//! taken before changes nothing, but the candles it belongs to are named again, because the
+//! answer that carried them may have been lost.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use tidemill_contract::life::Point;
 use tidemill_contract::market::PriceTickEvent;
+use tidemill_contract::{Life, Taken};
 
 use crate::candle::{Candle, INTERVALS, Place};
 use crate::seen::Seen;
@@ -25,24 +27,24 @@ pub struct CandleKey {
 /// Names the trade ids of one minute: symbol, exchange and the minute in unix seconds.
 pub type SeenKey = (String, String, i64);
 
-/// A trade and the place it was read from.
+/// A record and the place it was read from.
 #[derive(Debug, Clone)]
-pub struct Trade {
-    /// The trade.
-    pub tick: PriceTickEvent,
+pub struct Input {
+    /// The trade; none where the record holds no trade, which is taken all the same.
+    pub tick: Option<PriceTickEvent>,
     /// `<topic>-<partition>`.
     pub topic_partition: String,
     /// The partition's number.
     pub partition: i64,
-    /// The offset.
-    pub offset: i64,
+    /// The offset, and Kafka's timestamp.
+    pub point: Point,
 }
 
 /// As much of the state as a batch touches.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct State {
-    /// The last offset counted of each partition, by `<topic>-<partition>`.
-    pub fences: BTreeMap<String, i64>,
+    /// What was taken of each partition, by `<topic>-<partition>`.
+    pub lives: BTreeMap<String, Life>,
     /// The candles.
     pub candles: BTreeMap<CandleKey, Candle>,
     /// The trade ids counted.
@@ -65,65 +67,76 @@ pub struct Outcome {
     pub touched: BTreeSet<CandleKey>,
     /// Indices of trades whose id had been counted before.
     pub duplicates: Vec<usize>,
+    /// Partitions that began anew.
+    pub anew: BTreeSet<String>,
 }
 
-impl Trade {
-    /// The candles the trade belongs to.
+impl Input {
+    /// The candles that the trade belongs to.
     pub fn candles(&self) -> impl Iterator<Item = CandleKey> + '_ {
-        INTERVALS.iter().map(|interval| CandleKey {
-            symbol: self.tick.symbol.clone(),
-            exchange: self.tick.exchange.clone(),
-            interval: interval.name,
-            open: interval.open(self.tick.timestamp),
-        })
+        self.tick.iter().flat_map(candles)
     }
 
     /// Where the trade's id is remembered, if it has one.
     pub fn seen(&self) -> Option<SeenKey> {
-        self.tick.trade_id.as_ref()?;
-        let minute = self.tick.timestamp.timestamp().div_euclid(60) * 60;
-        Some((self.tick.symbol.clone(), self.tick.exchange.clone(), minute))
+        let tick = self.tick.as_ref()?;
+        tick.trade_id.as_ref()?;
+        let minute = tick.timestamp.timestamp().div_euclid(60) * 60;
+        Some((tick.symbol.clone(), tick.exchange.clone(), minute))
     }
 }
 
+fn candles(tick: &PriceTickEvent) -> impl Iterator<Item = CandleKey> + '_ {
+    INTERVALS.iter().map(|interval| CandleKey {
+        symbol: tick.symbol.clone(),
+        exchange: tick.exchange.clone(),
+        interval: interval.name,
+        open: interval.open(tick.timestamp),
+    })
+}
+
 impl State {
-    /// Counts a batch of trades. Offsets of a partition must not decrease within it.
+    /// Takes a batch of records. Offsets of a partition must not decrease within it.
     ///
     /// # Errors
     /// A sum overflows; the state is then not to be kept.
-    pub fn apply(&mut self, trades: &[Trade]) -> Result<Outcome, Overflow> {
-        let before = self.fences.clone();
+    pub fn apply(&mut self, inputs: &[Input]) -> Result<Outcome, Overflow> {
         let mut outcome = Outcome::default();
-        for (index, trade) in trades.iter().enumerate() {
-            outcome.touched.extend(trade.candles());
-            if before.get(&trade.topic_partition).is_some_and(|fence| trade.offset <= *fence) {
-                continue;
+        for (index, input) in inputs.iter().enumerate() {
+            outcome.touched.extend(input.candles());
+            match self.take(input) {
+                Taken::New => {}
+                Taken::Before => continue,
+                Taken::Anew => {
+                    outcome.anew.insert(input.topic_partition.clone());
+                }
             }
-            self.advance(&trade.topic_partition, trade.offset);
-            let seen = trade.seen().zip(trade.tick.trade_id.as_ref());
+            let Some(tick) = &input.tick else { continue };
+            let seen = input.seen().zip(tick.trade_id.as_ref());
             if seen.is_some_and(|(key, id)| !self.seen.entry(key).or_default().insert(id)) {
                 outcome.duplicates.push(index);
                 continue;
             }
-            self.count(trade).ok_or_else(|| Overflow {
-                symbol: trade.tick.symbol.clone(),
-                topic_partition: trade.topic_partition.clone(),
-                offset: trade.offset,
+            let place = Place::new(tick, input.partition, input.point.offset);
+            self.count(tick, &place).ok_or_else(|| Overflow {
+                symbol: tick.symbol.clone(),
+                topic_partition: input.topic_partition.clone(),
+                offset: input.point.offset,
             })?;
         }
         Ok(outcome)
     }
 
-    /// Moves a partition's fence up to `offset`.
-    pub fn advance(&mut self, topic_partition: &str, offset: i64) {
-        let fence = self.fences.entry(topic_partition.to_owned()).or_insert(offset);
-        *fence = offset.max(*fence);
+    fn take(&mut self, input: &Input) -> Taken {
+        let mut life = self.lives.get(&input.topic_partition).copied();
+        let taken = Life::take(&mut life, input.point);
+        self.lives.extend(life.map(|life| (input.topic_partition.clone(), life)));
+        taken
     }
 
-    fn count(&mut self, trade: &Trade) -> Option<()> {
-        let place = Place::new(&trade.tick, trade.partition, trade.offset);
-        for key in trade.candles() {
-            let of_trade = Candle::of(&trade.tick, &place)?;
+    fn count(&mut self, tick: &PriceTickEvent, place: &Place) -> Option<()> {
+        for key in candles(tick) {
+            let of_trade = Candle::of(tick, place)?;
             let candle = match self.candles.remove(&key) {
                 Some(candle) => candle.merge(of_trade)?,
                 None => of_trade,

@@ -1,6 +1,6 @@
-//! The state in Redis. A batch's state is written by one script that first compares the fences
-//! with those that were read: of two writers of a partition, the one that is behind fails and
-//! changes nothing.
+//! The state in Redis. A batch's state is written by one script that first compares all that was
+//! read with what is there: of two writers that touch the same candle, whatever partitions they
+//! come from, the one that is behind fails and changes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
@@ -10,28 +10,32 @@ use redis::aio::ConnectionManager;
 use serde::de::DeserializeOwned;
 use tidemill_contract::market::CandleEvent;
 
-use crate::state::{CandleKey, SeenKey, State, Trade};
+use crate::state::{CandleKey, Input, SeenKey, State};
 
 /// How long candles and trade ids stay after their last change: three days, longer than the
 /// retention of ticks, so that a trade that can still arrive finds its candle.
 const TTL_SECONDS: u64 = 3 * 24 * 60 * 60;
 
-/// KEYS: the fences, then the values. ARGV: how many fences, the time to live, the fences as
-/// read, the fences to write, the values.
+/// KEYS: all that was read, the partitions first. ARGV: how many partitions, the time to live of
+/// the rest, the values as read, the values to write; no value is the empty text. Gives the key
+/// that was changed meanwhile, if there is one.
 static WRITE: LazyLock<Script> = LazyLock::new(|| {
     Script::new(
         r"
-local fences = tonumber(ARGV[1])
-for i = 1, fences do
-  if (redis.call('GET', KEYS[i]) or '') ~= ARGV[2 + i] then
-    return KEYS[i]
+for i, key in ipairs(KEYS) do
+  if (redis.call('GET', key) or '') ~= ARGV[2 + i] then
+    return key
   end
 end
-for i = 1, fences do
-  redis.call('SET', KEYS[i], ARGV[2 + fences + i])
-end
-for i = fences + 1, #KEYS do
-  redis.call('SET', KEYS[i], ARGV[2 + fences + i], 'EX', ARGV[2])
+for i, key in ipairs(KEYS) do
+  local value = ARGV[2 + #KEYS + i]
+  if value ~= '' then
+    if i <= tonumber(ARGV[1]) then
+      redis.call('SET', key, value)
+    else
+      redis.call('SET', key, value, 'EX', ARGV[2])
+    end
+  end
 end
 return ''
 ",
@@ -61,41 +65,53 @@ pub enum Error {
     #[error("failed to encode the state")]
     Encode(#[from] serde_json::Error),
     /// Another writer was faster.
-    #[error("{fence} was moved by another consumer of the partition")]
+    #[error("{key} was changed by another consumer")]
     Stale {
-        /// The fence's key.
-        fence: String,
+        /// The key.
+        key: String,
     },
 }
 
-/// Reads what the trades touch and the fences of the partitions.
+/// As much of the state as a batch touches, and the texts it was read from.
+#[derive(Debug, Clone, Default)]
+pub struct Loaded {
+    /// The state.
+    pub state: State,
+    /// Every key that was asked for: lives, candles and trade ids.
+    texts: BTreeMap<String, Option<String>>,
+}
+
+/// Reads what the records touch and the lives of their partitions.
 ///
 /// # Errors
 /// Redis does not answer or holds something else.
-pub async fn load(redis: &ConnectionManager, partitions: &BTreeSet<&str>, trades: &[Trade]) -> Result<State, Error> {
-    let candles: BTreeSet<CandleKey> = trades.iter().flat_map(Trade::candles).collect();
-    let seen: BTreeSet<SeenKey> = trades.iter().filter_map(Trade::seen).collect();
+pub async fn load(redis: &ConnectionManager, inputs: &[Input]) -> Result<Loaded, Error> {
+    let partitions: BTreeSet<&str> = inputs.iter().map(|input| input.topic_partition.as_str()).collect();
+    let candles: BTreeSet<CandleKey> = inputs.iter().flat_map(Input::candles).collect();
+    let seen: BTreeSet<SeenKey> = inputs.iter().filter_map(Input::seen).collect();
     let keys: Vec<String> = partitions
         .iter()
-        .map(|partition| fence_key(partition))
+        .map(|partition| life_key(partition))
         .chain(candles.iter().map(candle_key))
         .chain(seen.iter().map(seen_key))
         .collect();
     if keys.is_empty() {
-        return Ok(State::default());
+        return Ok(Loaded::default());
     }
     let values: Vec<Option<String>> = redis::cmd("MGET")
         .arg(&keys)
         .query_async(&mut redis.clone())
         .await
         .map_err(|source| Error::Redis { action: "read", source })?;
+    let texts: BTreeMap<_, _> = keys.iter().cloned().zip(values.iter().cloned()).collect();
     let mut found = keys.into_iter().zip(values);
-    let fences = partitions.iter().map(|partition| (*partition).to_owned());
-    Ok(State {
-        fences: read(fences, &mut found)?,
+    let lives = partitions.iter().map(|partition| (*partition).to_owned());
+    let state = State {
+        lives: read(lives, &mut found)?,
         candles: read(candles.into_iter(), &mut found)?,
         seen: read(seen.into_iter(), &mut found)?,
-    })
+    };
+    Ok(Loaded { state, texts })
 }
 
 fn read<K: Ord, V: DeserializeOwned>(
@@ -116,29 +132,35 @@ fn read<K: Ord, V: DeserializeOwned>(
 /// Writes what differs between the state as read and as it is now.
 ///
 /// # Errors
-/// Redis does not answer, or another writer moved a fence meanwhile: nothing was written.
-pub async fn save(redis: &ConnectionManager, read: &State, now: &State) -> Result<(), Error> {
-    if read == now {
+/// Redis does not answer, or another writer changed what was read: nothing was written.
+pub async fn save(redis: &ConnectionManager, read: &Loaded, now: &State) -> Result<(), Error> {
+    let before = &read.state;
+    if before == now {
         return Ok(());
     }
+    let mut values = BTreeMap::new();
+    for (partition, life) in changed(&before.lives, &now.lives) {
+        values.insert(life_key(partition), serde_json::to_string(life)?);
+    }
+    for (key, candle) in changed(&before.candles, &now.candles) {
+        values.insert(candle_key(key), serde_json::to_string(candle)?);
+    }
+    for (key, seen) in changed(&before.seen, &now.seen) {
+        values.insert(seen_key(key), serde_json::to_string(seen)?);
+    }
+    let (lives, rest): (Vec<_>, Vec<_>) = read.texts.iter().partition(|(key, _)| key.starts_with(LIFE));
     let mut call = WRITE.prepare_invoke();
-    call.arg(now.fences.len()).arg(TTL_SECONDS);
-    for partition in now.fences.keys() {
-        call.key(fence_key(partition));
-        call.arg(read.fences.get(partition).map_or(String::new(), i64::to_string));
+    call.arg(lives.len()).arg(TTL_SECONDS);
+    let all = || lives.iter().chain(&rest);
+    for (key, text) in all() {
+        call.key(*key).arg(text.as_deref().unwrap_or_default());
     }
-    for fence in now.fences.values() {
-        call.arg(*fence);
+    for (key, _) in all() {
+        call.arg(values.get(*key).map_or("", String::as_str));
     }
-    for (key, candle) in changed(&read.candles, &now.candles) {
-        call.key(candle_key(key)).arg(serde_json::to_string(candle)?);
-    }
-    for (key, seen) in changed(&read.seen, &now.seen) {
-        call.key(seen_key(key)).arg(serde_json::to_string(seen)?);
-    }
-    let fence: String =
+    let key: String =
         call.invoke_async(&mut redis.clone()).await.map_err(|source| Error::Redis { action: "write", source })?;
-    if fence.is_empty() { Ok(()) } else { Err(Error::Stale { fence }) }
+    if key.is_empty() { Ok(()) } else { Err(Error::Stale { key }) }
 }
 
 fn changed<'a, K: Ord, V: PartialEq>(
@@ -154,8 +176,10 @@ pub fn events(state: &State, keys: &BTreeSet<CandleKey>) -> Vec<CandleEvent> {
     known.map(|(key, c)| c.event(&key.symbol, &key.exchange, key.interval, key.open)).collect()
 }
 
-fn fence_key(topic_partition: &str) -> String {
-    format!("aggregate:fence:{topic_partition}")
+const LIFE: &str = "aggregate:life:";
+
+fn life_key(topic_partition: &str) -> String {
+    format!("{LIFE}{topic_partition}")
 }
 
 fn candle_key(key: &CandleKey) -> String {

@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use aggregate::state::{State, Trade};
+use aggregate::state::{Input, State};
 use aggregate::store::events;
 use chrono::DateTime;
 use proptest::prelude::*;
 use rust_decimal::Decimal;
+use tidemill_contract::life::Point;
 use tidemill_contract::market::{CandleEvent, PriceTickEvent, TradeId};
 
 type Key = (String, String, i64);
@@ -91,14 +92,14 @@ fn reference(arrivals: &[PriceTickEvent]) -> BTreeMap<Key, CandleEvent> {
 proptest! {
     #[test]
     fn the_same_candles(arrivals in arrivals(), steps in steps()) {
-        let log: Vec<Trade> = arrivals
+        let log: Vec<Input> = arrivals
             .iter()
             .zip(0..)
-            .map(|(tick, offset)| Trade {
-                tick: tick.clone(),
+            .map(|(tick, offset)| Input {
+                tick: Some(tick.clone()),
                 topic_partition: "price-ticks-0".into(),
                 partition: 0,
-                offset,
+                point: Point { offset, time: 0 },
             })
             .collect();
         let (mut state, mut topic, mut at) = (State::default(), BTreeMap::new(), 0);

@@ -5,6 +5,7 @@
 pub mod answer;
 pub mod article;
 pub mod canonical;
+pub mod life;
 pub mod logging;
 pub mod market;
 pub mod record;
@@ -17,5 +18,6 @@ pub mod testing;
 
 pub use answer::{Answer, Failure, ItemIdentifier, OutputRecord};
 pub use article::{ArticleCrawledEvent, ArticleEnrichedEvent, ArticleNormalizedEvent};
+pub use life::{Life, Taken};
 pub use market::{CandleEvent, PriceTickEvent};
 pub use record::{Record, records};

@@ -1,7 +1,7 @@
 //! Market data events: trades and candles. Decimals are exact and travel as strings; a value
 //! of these types has passed its checks (positive prices, ordered candles are the writer's).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use rust_decimal::Decimal;
 use serde::{Deserialize, Serialize};
 
@@ -41,6 +41,17 @@ pub enum TradeId {
 /// Larger amounts could overflow a sum of millions of them.
 const LARGEST: Decimal = Decimal::from_parts(0xb240_0000, 0x19e0_c9ba, 0x21e, false, 0);
 
+/// How far a clock elsewhere may be ahead of this one.
+pub const AHEAD: TimeDelta = TimeDelta::minutes(5);
+
+/// Refuses a time that no clock can show yet: kept as the latest, it would hide all that follows.
+fn not_ahead(field: &str, time: DateTime<Utc>) -> Result<(), Failure> {
+    if time <= Utc::now() + AHEAD {
+        return Ok(());
+    }
+    Err(Failure::new("MalformedEvent", format!("{field} must not be ahead of the clock: {time}")))
+}
+
 impl PriceTickEvent {
     /// Refuses what no trade can have.
     ///
@@ -64,6 +75,7 @@ impl PriceTickEvent {
         if value.is_none_or(|value| value > LARGEST || self.price > LARGEST || self.quantity > LARGEST) {
             return wrong("price, quantity and their product must be at most 10^22");
         }
+        not_ahead("timestamp", self.timestamp)?;
         Ok(self)
     }
 }
@@ -101,4 +113,20 @@ pub struct CandleEvent {
     pub vwap: Decimal,
     /// Number of trades.
     pub trade_count: u64,
+}
+
+impl CandleEvent {
+    /// Refuses what no candle can have.
+    ///
+    /// # Errors
+    /// Names the field and what it must be.
+    pub fn check(self) -> Result<Self, Failure> {
+        for (field, text) in [("symbol", &self.symbol), ("exchange", &self.exchange), ("interval", &self.interval)] {
+            if text.trim().is_empty() {
+                return Err(Failure::new("MalformedEvent", format!("{field} must not be empty")));
+            }
+        }
+        not_ahead("time", self.time)?;
+        Ok(self)
+    }
 }

@@ -4,6 +4,7 @@
 use aws_lambda_events::kafka::{KafkaEvent, KafkaRecord};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
 use serde::de::DeserializeOwned;
 
 use crate::answer::{Failure, ItemIdentifier};
@@ -57,6 +58,11 @@ impl<'a> Record<'a> {
     /// The record's offset.
     pub fn offset(&self) -> i64 {
         self.record.offset
+    }
+
+    /// Kafka's timestamp.
+    pub fn time(&self) -> DateTime<Utc> {
+        self.record.timestamp.0
     }
 
     /// The value's bytes.

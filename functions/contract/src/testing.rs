@@ -64,13 +64,21 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("a bound socket").port()
 }
 
+/// The timestamp of records whose test has no other, in unix milliseconds.
+pub const TIME: i64 = 1_767_225_600_000;
+
 /// A Kafka event of one partition, its offsets from `first` on; `None` is a null value.
 pub fn kafka_event(topic: &str, partition: i64, first: i64, values: &[Option<&str>]) -> KafkaEvent {
+    kafka_event_at(TIME, topic, partition, first, values)
+}
+
+/// A Kafka event whose records all have the timestamp `time`, in unix milliseconds.
+pub fn kafka_event_at(time: i64, topic: &str, partition: i64, first: i64, values: &[Option<&str>]) -> KafkaEvent {
     let records: Vec<Value> = (first..)
         .zip(values)
         .map(|(offset, value)| {
             json!({"topic": topic, "partition": partition, "offset": offset,
-                "timestamp": 1_767_225_600_000_i64, "timestampType": "CREATE_TIME", "key": null,
+                "timestamp": time, "timestampType": "CREATE_TIME", "key": null,
                 "value": value.map(|value| STANDARD.encode(value)), "headers": []})
         })
         .collect();

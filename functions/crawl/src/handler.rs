@@ -1,6 +1,7 @@
 //! The work on one event of the clock: crawl every source, remember what was dealt with under
 //! the event's id, answer the pages.
 
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use aws_lambda_events::eventbridge::EventBridgeEvent;
@@ -14,8 +15,8 @@ use crate::context::Context;
 use crate::memory;
 use crate::source::{self, Limits};
 
-/// Most bytes of pages in one answer, half of Lambda's 6 MiB: JSON escapes make pages larger.
-const BYTES: usize = 3 * 1024 * 1024;
+/// Most bytes of one answer, as it is encoded: less than Lambda's 6 MiB.
+const BYTES: usize = 5 * 1024 * 1024;
 /// Left of the invocation's time for remembering and answering, and for a last slow page.
 const SPARE: Duration = Duration::from_secs(35);
 
@@ -25,6 +26,9 @@ pub enum Error {
     /// See the source.
     #[error("failed to remember links")]
     Memory(#[from] memory::Error),
+    /// See the source.
+    #[error("failed to crawl")]
+    Crawl(#[from] source::Error),
     /// An article has no JSON form.
     #[error("failed to encode an article")]
     Encode(#[from] serde_json::Error),
@@ -41,21 +45,21 @@ pub async fn handle(context: &Context, event: LambdaEvent<EventBridgeEvent<Value
     let id = event.payload.id.filter(|id| !id.is_empty()).ok_or(Error::NoId)?;
     let left = event.context.deadline().duration_since(std::time::SystemTime::now());
     let left = left.unwrap_or_default();
-    let limits = Limits {
-        event: &id,
-        deadline: Instant::now() + left.saturating_sub(SPARE).max(left / 4),
-        bytes: BYTES / context.sources.len(),
-    };
+    memory::begin(&context.redis, &id).await?;
+    let room = AtomicUsize::new(BYTES);
+    let limits =
+        Limits { event: &id, deadline: Instant::now() + left.saturating_sub(SPARE).max(left / 4), room: &room };
     let crawls = context.sources.iter().map(|source| source::crawl(source, &context.fetcher, &context.redis, limits));
     let crawled = try_join_all(crawls).await?;
 
     let mut answer = Answer::default();
+    let too_large: usize = crawled.iter().map(|crawled| crawled.too_large).sum();
     for crawled in crawled {
         for article in &crawled.articles {
             answer.emit(article.url.clone(), article)?;
         }
         memory::remember_links(&context.redis, &id, &crawled.links).await?;
     }
-    tracing::info!(event = id, pages = answer.records.len(), "crawled");
+    tracing::info!(event = id, pages = answer.records.len(), too_large, "crawled");
     Ok(answer)
 }

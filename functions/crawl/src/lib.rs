@@ -1,6 +1,6 @@
-//! `crawl`: a clock's event in, new pages of the configured sources out. A page is offered
-//! again under the event that first found it until a later event shows that it arrived, so no
-//! crash loses one and none is offered under two events.
+//! `crawl`: a clock's event in, new pages of the configured sources out. A page is offered again
+//! under the event that first found it while that event is retried, and once more under the next
+//! if it is in doubt whether it arrived: no failed answer loses one.
 
 pub mod charset;
 pub mod config;

@@ -1,6 +1,12 @@
-//! What is remembered between crawls, in Redis under `crawl:…`: which event found a link, and
-//! for each listing its validators together with its links, so that "not modified" hides no
-//! link that is still to be fetched.
+//! What is remembered between crawls, in Redis under `crawl:…`: which event found a link, how often
+//! an event was handled, and for each listing its validators together with its links, so that
+//! "not modified" hides no link that is still to be fetched.
+//!
+//! An event comes again until its answer is taken or its attempts are used up, and the next event
+//! comes after that. So the answer of an event that came once and was followed by another was
+//! taken. Of one that came twice that cannot be said: its links are offered once more.
+
+use std::collections::BTreeSet;
 
 use redis::AsyncCommands;
 use redis::aio::ConnectionManager;
@@ -9,6 +15,9 @@ use url::Url;
 
 /// How long a link is remembered after it was found, in seconds: 90 days.
 const TTL: u64 = 90 * 24 * 60 * 60;
+
+/// How long it is remembered how often an event came: longer than the links that name it.
+const TTL_OF_EVENTS: i64 = 100 * 24 * 60 * 60;
 
 /// Redis is away or holds something else.
 #[derive(Debug, thiserror::Error)]
@@ -83,7 +92,21 @@ pub async fn remember_listing(redis: &ConnectionManager, page: &Url, listing: &L
         .map_err(|source| Error::Redis { action: "remember a listing", source })
 }
 
-/// Those of the links that no other event has dealt with, in order.
+/// Remembers that an event is being handled, once more where it was before.
+///
+/// # Errors
+/// Redis does not answer.
+pub async fn begin(redis: &ConnectionManager, event: &str) -> Result<(), Error> {
+    let key = event_key(event);
+    let mut pipeline = redis::pipe();
+    pipeline.incr(&key, 1).ignore().expire(&key, TTL_OF_EVENTS).ignore();
+    pipeline
+        .query_async(&mut redis.clone())
+        .await
+        .map_err(|source| Error::Redis { action: "remember an event", source })
+}
+
+/// Those of the links that no other event has dealt with for certain, in order.
 ///
 /// # Errors
 /// Redis does not answer.
@@ -92,10 +115,18 @@ pub async fn open_links(redis: &ConnectionManager, event: &str, links: Vec<Url>)
         return Ok(links);
     }
     let keys: Vec<String> = links.iter().map(key).collect();
-    let events: Vec<Option<String>> =
-        redis.clone().mget(keys).await.map_err(|source| Error::Redis { action: "look up links", source })?;
-    let open = |(link, found): (Url, Option<String>)| found.is_none_or(|found| found == event).then_some(link);
-    Ok(links.into_iter().zip(events).filter_map(open).collect())
+    let failed = |source| Error::Redis { action: "look up links", source };
+    let events: Vec<Option<String>> = redis.clone().mget(keys).await.map_err(failed)?;
+    let others: BTreeSet<&str> = events.iter().flatten().map(String::as_str).filter(|other| *other != event).collect();
+    let mut doubtful = BTreeSet::from([event]);
+    if !others.is_empty() {
+        let keys: Vec<String> = others.iter().map(|other| event_key(other)).collect();
+        let times: Vec<Option<u64>> = redis.clone().mget(keys).await.map_err(failed)?;
+        doubtful
+            .extend(others.into_iter().zip(times).filter(|(_, times)| times.is_some_and(|n| n > 1)).map(|(e, _)| e));
+    }
+    let open = |event: &Option<String>| event.as_deref().is_none_or(|event| doubtful.contains(event));
+    Ok(links.into_iter().zip(&events).filter_map(|(link, event)| open(event).then_some(link)).collect())
 }
 
 /// Remembers that an event has dealt with links.
@@ -111,6 +142,10 @@ pub async fn remember_links(redis: &ConnectionManager, event: &str, links: &[Url
         pipeline.set_ex(key(link), event, TTL).ignore();
     }
     pipeline.query_async(&mut redis.clone()).await.map_err(|source| Error::Redis { action: "remember links", source })
+}
+
+fn event_key(event: &str) -> String {
+    format!("crawl:event:{event}")
 }
 
 fn key(link: &Url) -> String {

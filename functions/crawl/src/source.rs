@@ -1,6 +1,8 @@
 //! One crawl of one source: its listings, then the articles they newly link to. A link is dealt
 //! with when its page is taken or can never be; what may come later is left for the next event.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use chrono::Utc;
 use redis::aio::ConnectionManager;
 use tidemill_contract::{ArticleCrawledEvent, canonical::canonical, start::chain};
@@ -10,9 +12,26 @@ use uuid::Uuid;
 
 use crate::charset;
 use crate::config::Source;
-use crate::fetch::{Error, Fetched, Fetcher, Page, Robots};
+use crate::fetch::{self, Fetched, Fetcher, Page, Robots};
 use crate::memory::{self, Listing, Validators};
 use crate::page;
+
+/// Largest article, encoded: what a topic takes by default, 1 MiB, less what the record is wrapped
+/// in.
+const LARGEST: usize = 1_000_000;
+/// What an answer adds to an article and its key, at most.
+const WRAPPING: usize = 64;
+
+/// The crawl has to be done again.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// See the source.
+    #[error("failed to recall what was crawled")]
+    Memory(#[from] memory::Error),
+    /// An article has no JSON form.
+    #[error("failed to encode an article")]
+    Encode(#[from] serde_json::Error),
+}
 
 /// What a crawl gave.
 #[derive(Debug, Default)]
@@ -21,6 +40,8 @@ pub struct Crawled {
     pub articles: Vec<ArticleCrawledEvent>,
     /// The links dealt with, those of the articles included.
     pub links: Vec<Url>,
+    /// How many pages were left out since no record can hold them.
+    pub too_large: usize,
 }
 
 /// The event that a crawl belongs to, and how far it may go.
@@ -30,8 +51,24 @@ pub struct Limits<'a> {
     pub event: &'a str,
     /// When to stop; the rest is left for the next event.
     pub deadline: Instant,
-    /// Most bytes of pages.
-    pub bytes: usize,
+    /// Bytes left in the answer, as all sources fill it.
+    pub room: &'a AtomicUsize,
+}
+
+impl Limits<'_> {
+    /// Whether nothing more can be begun.
+    fn reached(&self) -> bool {
+        Instant::now() >= self.deadline || self.room.load(Ordering::Relaxed) == 0
+    }
+
+    /// Takes room for an article; where there is too little, nothing more is begun.
+    fn take(&self, bytes: usize) -> bool {
+        let taken = self.room.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |room| room.checked_sub(bytes));
+        if taken.is_err() {
+            self.room.store(0, Ordering::Relaxed);
+        }
+        taken.is_ok()
+    }
 }
 
 /// Crawls a source.
@@ -43,7 +80,7 @@ pub async fn crawl(
     fetcher: &Fetcher,
     redis: &ConnectionManager,
     limits: Limits<'_>,
-) -> Result<Crawled, memory::Error> {
+) -> Result<Crawled, Error> {
     let mut robots = Robots::default();
     let mut links = Vec::new();
     for start in &source.start {
@@ -54,17 +91,22 @@ pub async fn crawl(
         }
     }
     let mut crawled = Crawled::default();
-    let mut bytes = 0;
     for link in memory::open_links(redis, limits.event, links).await? {
-        if Instant::now() >= limits.deadline || bytes >= limits.bytes {
-            tracing::info!(source = source.name, "out of time or space, the rest comes next time");
+        if limits.reached() {
             break;
         }
         match fetcher.fetch(&link, source.delay, &Validators::default(), &mut robots).await {
             Ok(Fetched::Page(page)) => {
                 if let Some(article) = article(source, limits.event, &link, page) {
-                    bytes += article.raw_html.len();
-                    crawled.articles.push(article);
+                    let bytes = serde_json::to_vec(&article)?.len();
+                    if bytes > LARGEST {
+                        tracing::warn!(%link, bytes, "larger than a record can be, left out");
+                        crawled.too_large += 1;
+                    } else if limits.take(bytes + article.url.len() + WRAPPING) {
+                        crawled.articles.push(article);
+                    } else {
+                        break;
+                    }
                 }
                 crawled.links.push(link);
             }
@@ -79,6 +121,9 @@ pub async fn crawl(
                 tracing::warn!(%link, "answered as not modified without being asked");
             }
         }
+    }
+    if limits.reached() {
+        tracing::info!(source = source.name, "out of time or space, the rest comes next time");
     }
     Ok(crawled)
 }
@@ -104,7 +149,7 @@ async fn listing(
             Ok(links)
         }
         Ok(Fetched::NotModified) => Ok(known.urls()),
-        Err(error @ Error::Disallowed(_)) => {
+        Err(error @ fetch::Error::Disallowed(_)) => {
             tracing::warn!(%url, %error, "listing not fetched");
             Ok(Vec::new())
         }

@@ -48,6 +48,9 @@ async fn article(State(site): State<Arc<Site>>, Path(name): Path<String>) -> Res
         "trap" => Redirect::temporary("/private/x").into_response(),
         "paper" => ([(header::CONTENT_TYPE, "application/pdf")], "%PDF").into_response(),
         "fake" => ([(header::CONTENT_TYPE, "text/html")], "%PDF").into_response(),
+        // Each quotation mark takes two bytes in JSON.
+        name if name.starts_with("large") => Html("\"".repeat(450_000)).into_response(),
+        "huge" => Html("\"".repeat(600_000)).into_response(),
         _ => Html(format!("<h1>{name}</h1><p>text</p>")).into_response(),
     }
 }
@@ -91,7 +94,21 @@ fn names(answer: &Answer) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn new_links_are_offered_once_and_again_under_the_same_event() {
+async fn new_links_are_offered_once() {
+    let site = Arc::new(Site::default());
+    *site.listed.lock().expect("the list") = vec!["a", "b", "gone"];
+    let url = serve(site.clone()).await;
+    let redis = RedisServer::start().await;
+    let context = context(&redis, &url);
+    assert_eq!(names(&crawl_as(&context, "e1").await), ["a", "b"]);
+    assert_eq!(names(&crawl_as(&context, "e2").await), [""; 0]);
+    assert_eq!(names(&crawl_as(&context, "e3").await), [""; 0]);
+    let asked = site.asked.lock().expect("the count");
+    assert_eq!((asked["a"], asked["gone"]), (1, 1));
+}
+
+#[tokio::test]
+async fn links_are_offered_again_under_the_same_event_and_once_more_under_the_next() {
     let site = Arc::new(Site::default());
     *site.listed.lock().expect("the list") = vec!["a", "b#top", "moved", "gone"];
     let url = serve(site.clone()).await;
@@ -108,10 +125,33 @@ async fn new_links_are_offered_once_and_again_under_the_same_event() {
     assert_eq!((names(&again), ids(&again)), (names(&first), ids(&first)));
     assert_eq!(site.not_modified.load(Ordering::Relaxed), 1);
 
-    assert_eq!(names(&crawl_as(&context, "e2").await), [""; 0]);
+    // It came twice, so its last answer may have been lost as the first was.
+    assert_eq!(names(&crawl_as(&context, "e2").await), names(&first));
     site.listed.lock().expect("the list").push("c");
     assert_eq!(names(&crawl_as(&context, "e3").await), ["c"]);
-    assert_eq!(site.asked.lock().expect("the count")["gone"], 2, "asked by e1 only");
+    assert_eq!(site.asked.lock().expect("the count")["gone"], 3, "asked by e1 and e2 only");
+}
+
+#[tokio::test]
+async fn an_answer_is_bounded_and_what_does_not_fit_comes_next_time() {
+    let site = Arc::new(Site::default());
+    *site.listed.lock().expect("the list") =
+        vec!["large1", "huge", "large2", "large3", "large4", "large5", "large6", "large7", "last"];
+    let url = serve(site.clone()).await;
+    let redis = RedisServer::start().await;
+    let context = context(&redis, &url);
+    for (event, expected) in [
+        ("e1", vec!["large1", "large2", "large3", "large4", "large5"]),
+        ("e2", vec!["large6", "large7", "last"]),
+        ("e3", vec![]),
+    ] {
+        let answer = crawl_as(&context, event).await;
+        assert_eq!(names(&answer), expected, "{event}");
+        let bytes = serde_json::to_vec(&answer).expect("JSON").len();
+        assert!(bytes <= 5 * 1024 * 1024, "{bytes} bytes");
+        assert!(answer.records.iter().all(|record| record.value.to_string().len() < 1 << 20), "a topic takes it");
+    }
+    assert_eq!(site.asked.lock().expect("the count")["huge"], 1, "it is given up");
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ use aws_lambda_events::kafka::KafkaEvent;
 use chrono::Utc;
 use futures::{StreamExt, TryStreamExt, stream};
 use sha2::{Digest, Sha256};
+use tidemill_contract::market::AHEAD;
 use tidemill_contract::{Answer, ArticleCrawledEvent, ArticleNormalizedEvent, Failure, Record, records, symbols};
 use trafilatura::dom::Document;
 use url::Url;
@@ -88,6 +89,11 @@ pub async fn handle(context: &Context, event: KafkaEvent) -> Result<Answer, Erro
 
 fn normalize(record: &Record<'_>) -> Result<(ArticleCrawledEvent, ArticleNormalizedEvent), Failure> {
     let crawled: ArticleCrawledEvent = record.decode()?;
+    let now = Utc::now();
+    if crawled.crawled_at > now + AHEAD {
+        let message = format!("crawledAt must not be ahead of the clock: {}", crawled.crawled_at);
+        return Err(Failure::new("MalformedEvent", message));
+    }
     let fetched =
         Url::parse(&crawled.url).ok().filter(|url| matches!(url.scheme(), "http" | "https")).ok_or_else(|| {
             let message = format!("url must be an http or https address, not {:?}", crawled.url);
@@ -114,9 +120,12 @@ fn normalize(record: &Record<'_>) -> Result<(ArticleCrawledEvent, ArticleNormali
         .metadata
         .get("publishedAt")
         .and_then(|text| published::parse(text))
-        .or_else(|| published::published(&document, Utc::now()))
+        .filter(|time| published::believable(*time, now))
+        .or_else(|| published::published(&document, now))
         .or_else(|| date.map(|date| date.and_time(chrono::NaiveTime::MIN).and_utc()))
-        .unwrap_or(crawled.crawled_at);
+        .filter(|time| published::believable(*time, now))
+        // A page that was there had been published, whatever the time zone of its date.
+        .map_or(crawled.crawled_at, |time| time.min(crawled.crawled_at));
     let article_id = article_id(&url);
     let event_name = format!("{}/{article_id}", crawled.event_id);
     let article = ArticleNormalizedEvent {

@@ -39,12 +39,17 @@ pub fn published(document: &Document, now: DateTime<Utc>) -> Option<DateTime<Utc
         .filter_map(|node| serde_json::from_str(&document.text_content(node)).ok())
         .filter_map(|json: Value| date_published(&json, 0).map(str::to_owned));
     let times: Vec<_> = tagged.chain(linked).filter_map(|text| parse(&text)).collect();
-    let believed = |time: &&DateTime<Utc>| **time <= now + Duration::days(1);
+    let believed = |time: &&DateTime<Utc>| believable(**time, now);
     let exact = |time: &&DateTime<Utc>| time.time() != NaiveTime::MIN;
     let first = times.iter().find(believed)?;
     // A bare date is made more exact by a later place that names the time of the same day.
     let same_day = |time: &&DateTime<Utc>| time.date_naive() == first.date_naive();
     Some(*times.iter().filter(same_day).find(exact).unwrap_or(first))
+}
+
+/// Whether some clock can have reached the time: a bare date is read as if it were in UTC.
+pub fn believable(time: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+    time <= now + Duration::days(1)
 }
 
 /// A time as pages write it.

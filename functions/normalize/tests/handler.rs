@@ -139,3 +139,27 @@ async fn redis_away_fails_the_batch() {
     let event = kafka_event("raw-articles", 0, 5, &[Some(&value.to_string())]);
     handle(&context, event).await.expect_err("no Redis");
 }
+
+#[tokio::test]
+async fn no_article_is_from_after_it_was_crawled() {
+    let (redis, folder) = (RedisServer::start().await, tempfile::tempdir().expect("a folder"));
+    let context = context(&redis, &s3(folder.path()).await);
+    let page = |name: &str, crawled_at: &str, published: &str| {
+        json!({"eventId": name, "url": format!("http://news.example/{name}"), "title": "", "rawHtml": story(name),
+            "source": "test", "crawledAt": crawled_at, "metadata": {"publishedAt": published}})
+        .to_string()
+    };
+    let crawled_at = "2026-03-04T05:06:07Z";
+    let values = [
+        page("past", crawled_at, "2026-03-01T00:00:00Z"),
+        page("far", crawled_at, "2999-01-01T00:00:00Z"),
+        page("ahead", crawled_at, "2026-03-04T23:00:00Z"),
+        page("clock", "2999-01-01T00:00:00Z", "2026-03-01T00:00:00Z"),
+    ];
+    let values: Vec<&str> = values.iter().map(String::as_str).collect();
+    let answer = answer(&context, 0, &values).await;
+    let times: Vec<_> = answer.records.iter().map(|record| record.value["publishedAt"].clone()).collect();
+    assert_eq!(times, ["2026-03-01T00:00:00Z", crawled_at, crawled_at]);
+    let failure = &answer.batch_item_failures[0];
+    assert_eq!((failure.item_identifier.offset, failure.error_type.as_str()), (3, "MalformedEvent"));
+}

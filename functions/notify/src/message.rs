@@ -1,16 +1,18 @@
 //! What a record means to the people who watch: its kind, its channel and the body they get,
 //! pure. The topic's last word decides the kind.
 
-use chrono::SecondsFormat;
+use chrono::{DateTime, SecondsFormat, Utc};
 use rust_decimal::Decimal;
 use rust_decimal::prelude::ToPrimitive;
 use serde_json::{Value, json};
+use tidemill_contract::market::AHEAD;
 use tidemill_contract::{ArticleEnrichedEvent, CandleEvent, Failure, PriceTickEvent, Record};
 
 /// A message and where it is kept besides its stream.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Message {
-    /// Where subscribers listen.
+    /// Where subscribers listen; those of a candle may also listen to its symbol's first exchange
+    /// without naming it.
     pub channel: String,
     /// The body as clients get it.
     pub data: Value,
@@ -39,6 +41,8 @@ pub enum Snapshot {
     Candle {
         /// The symbol.
         symbol: String,
+        /// The exchange, in lower case.
+        exchange: String,
         /// The candle's length.
         interval: String,
         /// When it opens, unix seconds.
@@ -65,10 +69,15 @@ pub fn message(record: &Record<'_>) -> Result<Message, Failure> {
     let topic = record.topic();
     match topic.rsplit(['.', '-']).next().unwrap_or(topic) {
         "ticks" => price(&record.decode::<PriceTickEvent>()?.check()?),
-        "candles" => candle(&record.decode()?),
-        "articles" => article(&record.decode()?),
+        "candles" => candle(&record.decode::<CandleEvent>()?.check()?),
+        "articles" => article(&record.decode()?, known_time(record)),
         _ => Err(Failure::new("UnknownTopic", format!("{topic} is none of …ticks, …candles and …articles"))),
     }
+}
+
+/// Not after now, whatever the producer's clock says.
+fn known_time(record: &Record<'_>) -> DateTime<Utc> {
+    record.time().min(Utc::now())
 }
 
 fn price(tick: &PriceTickEvent) -> Result<Message, Failure> {
@@ -94,6 +103,7 @@ fn candle(candle: &CandleEvent) -> Result<Message, Failure> {
     let time = candle.time.timestamp();
     let data = json!({
         "symbol": candle.symbol,
+        "exchange": candle.exchange,
         "interval": candle.interval,
         "time": time,
         "open": number("open", candle.open)?,
@@ -102,13 +112,17 @@ fn candle(candle: &CandleEvent) -> Result<Message, Failure> {
         "close": number("close", candle.close)?,
         "volume": number("volume", candle.volume)?,
     });
-    let (symbol, interval) = (candle.symbol.clone(), candle.interval.clone());
-    let channel = format!("{symbol}:{interval}");
-    Ok(Message { channel, data, snapshot: Snapshot::Candle { symbol, interval, time } })
+    let (symbol, exchange) = (candle.symbol.clone(), candle.exchange.to_lowercase());
+    let interval = candle.interval.clone();
+    let channel = format!("{symbol}@{exchange}:{interval}");
+    Ok(Message { channel, data, snapshot: Snapshot::Candle { symbol, exchange, interval, time } })
 }
 
-fn article(enriched: &ArticleEnrichedEvent) -> Result<Message, Failure> {
+/// `known` is a time at which the article was there: what claims to be from after now was
+/// published by then.
+fn article(enriched: &ArticleEnrichedEvent, known: DateTime<Utc>) -> Result<Message, Failure> {
     let article = &enriched.article;
+    let published_at = if article.published_at > Utc::now() + AHEAD { known } else { article.published_at };
     if article.article_id.is_empty() {
         return Err(Failure::new("MalformedEvent", "articleId must not be empty"));
     }
@@ -118,12 +132,12 @@ fn article(enriched: &ArticleEnrichedEvent) -> Result<Message, Failure> {
         "title": article.title,
         "body": article.body,
         "source": article.source,
-        "publishedAt": article.published_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+        "publishedAt": published_at.to_rfc3339_opts(SecondsFormat::AutoSi, true),
         "symbols": article.symbols,
         "sentiment": enriched.sentiment,
         "entities": enriched.entities,
     });
-    let time = article.published_at.timestamp_millis();
+    let time = published_at.timestamp_millis();
     let snapshot = Snapshot::Article { id: article.article_id.clone(), time };
     Ok(Message { channel: "articles".to_owned(), data, snapshot })
 }

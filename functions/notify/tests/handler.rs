@@ -8,7 +8,10 @@ use redis::AsyncCommands;
 use redis::streams::StreamRangeReply;
 use serde_json::{Value, json};
 use tidemill_contract::Answer;
-use tidemill_contract::testing::{RedisServer, kafka_event};
+use tidemill_contract::testing::{RedisServer, TIME, kafka_event, kafka_event_at};
+
+/// The timestamp of other records than those at `TIME`.
+const LATER: i64 = TIME + 1000;
 
 fn tick(time: &str, price: &str) -> String {
     json!({"symbol": "BTCUSDT", "price": price, "quantity": "0.50", "exchange": "binance",
@@ -18,7 +21,7 @@ fn tick(time: &str, price: &str) -> String {
 
 fn candle(minute: i64, close: &str) -> String {
     let time = chrono::DateTime::from_timestamp(1_767_225_600 + minute * 60, 0).expect("a time");
-    json!({"symbol": "BTCUSDT", "exchange": "x", "interval": "1m", "time": time, "open": "1.5",
+    json!({"symbol": "BTCUSDT", "exchange": "X", "interval": "1m", "time": time, "open": "1.5",
         "high": "2", "low": "1", "close": close, "volume": "10", "vwap": "1.6", "tradeCount": 3})
     .to_string()
 }
@@ -109,9 +112,18 @@ async fn candles_and_articles_are_as_documented_and_bounded() {
     let candle: Value = serde_json::from_str(&data["1767228600"]).expect("JSON");
     assert_eq!(
         candle,
-        json!({"symbol": "BTCUSDT", "interval": "1m", "time": 1_767_228_600, "open": 1.5,
+        json!({"symbol": "BTCUSDT", "exchange": "X", "interval": "1m", "time": 1_767_228_600, "open": 1.5,
             "high": 2.0, "low": 1.0, "close": 1.25, "volume": 10.0})
     );
+
+    let entries: StreamRangeReply =
+        redis.xrevrange_count("stream:market-data.crypto.candles:2", "+", "-", 2).await.expect("entries");
+    let channels: Vec<_> = entries
+        .ids
+        .iter()
+        .map(|entry| (entry.id.as_str(), entry.get::<String>("channel").expect("a channel")))
+        .collect();
+    assert_eq!(channels, [("2049-2", "BTCUSDT:1m".into()), ("2049-1", "BTCUSDT@x:1m".into())]);
 
     let articles: Vec<String> = (0..1_003).map(|id| article(&format!("id{id:04}"), u32::from(id >= 3))).collect();
     write(&context, "enriched-articles", 0, &articles).await;
@@ -153,4 +165,94 @@ async fn what_nobody_watches_fails_alone_and_redis_away_fails_the_batch() {
     let tick = tick("00:01", "1");
     let event = kafka_event("price-ticks", 0, 0, &[Some(tick.as_str())]);
     handle(&context, event).await.expect_err("no Redis");
+}
+
+#[tokio::test]
+async fn candles_of_two_exchanges_do_not_mix() {
+    let server = RedisServer::start().await;
+    let context = Context { redis: server.connect() };
+    let mut redis = server.connect();
+    let other = |close: &str| candle(0, close).replace("\"X\"", "\"Y\"");
+    let values = [candle(0, "1.1"), other("1.9"), candle(0, "1.2"), other("1.8")];
+    write(&context, "market-data.crypto.candles", 0, &values).await;
+    for (key, close) in [("BTCUSDT:1m", 1.2), ("BTCUSDT@x:1m", 1.2), ("BTCUSDT@y:1m", 1.8)] {
+        let data: HashMap<String, String> = redis.hgetall(format!("candles:{key}:data")).await.expect("data");
+        let candle: Value = serde_json::from_str(&data["1767225600"]).expect("JSON");
+        assert_eq!((data.len(), &candle["close"]), (1, &json!(close)), "{key}");
+    }
+}
+
+#[tokio::test]
+async fn a_topic_created_again_begins_its_stream_and_the_epoch_anew() {
+    let server = RedisServer::start().await;
+    let context = Context { redis: server.connect() };
+    let mut redis = server.connect();
+    let write_at = async |time: i64, first: i64, values: &[String]| {
+        let values: Vec<_> = values.iter().map(|value| Some(value.as_str())).collect();
+        let event = kafka_event_at(time, "price-ticks", 2, first, &values);
+        handle(&context, event).await.expect("an answer");
+    };
+    let old: Vec<String> = (0..5).map(|second| tick(&format!("00:0{second}"), "1")).collect();
+    write_at(TIME, 0, &old).await;
+    let _: () = redis.set("edge:epoch", "an epoch").await.expect("a value");
+    let once = dump(&context).await;
+    write_at(TIME, 0, &old).await;
+    write_at(TIME, 3, &old[3..]).await;
+    assert_eq!(dump(&context).await, once, "a redelivered record changes nothing");
+
+    let new = [tick("00:07", "2"), tick("00:08", "3")];
+    write_at(LATER, 0, &new[..1]).await;
+    write_at(LATER, 0, &new).await;
+    let entries: StreamRangeReply = redis.xrange_all("stream:price-ticks:2").await.expect("entries");
+    let ids: Vec<&str> = entries.ids.iter().map(|entry| entry.id.as_str()).collect();
+    assert_eq!(ids, ["0-1", "1-1"], "what was in the stream has gone with its topic");
+    let epoch: Option<String> = redis.get("edge:epoch").await.expect("an answer");
+    assert_eq!(epoch, None, "the next edge to look names a new one");
+    let latest: String = redis.hget("prices:latest", "BTCUSDT").await.expect("a price");
+    assert!(latest.contains("\"3\""), "{latest}");
+}
+
+#[tokio::test]
+async fn two_writers_of_a_partition_write_each_record_once() {
+    let server = RedisServer::start().await;
+    let values: Vec<String> = (0..50).map(|_| tick("00:01", "1")).collect();
+    let writers = [(); 2].map(|()| {
+        let (context, values) = (Context { redis: server.connect() }, values.clone());
+        tokio::spawn(async move {
+            for (first, values) in (0..).step_by(5).zip(values.chunks(5)) {
+                write(&context, "price-ticks", first, values).await;
+            }
+        })
+    });
+    for writer in writers {
+        writer.await.expect("every batch was written");
+    }
+    let entries: usize = server.connect().xlen("stream:price-ticks:2").await.expect("a length");
+    assert_eq!(entries, 50);
+}
+
+#[tokio::test]
+async fn times_ahead_of_the_clock_are_refused_or_not_believed() {
+    let server = RedisServer::start().await;
+    let context = Context { redis: server.connect() };
+    let mut redis = server.connect();
+    let future = |text: String| text.replace("2026-01-01", "2999-01-01");
+    for (topic, values) in [
+        ("price-ticks", [future(tick("00:01", "7")), tick("00:02", "8")]),
+        ("market-data.crypto.candles", [future(candle(0, "7")), candle(0, "1.5")]),
+    ] {
+        let answer = write(&context, topic, 0, &values).await;
+        let failures: Vec<_> = answer
+            .batch_item_failures
+            .iter()
+            .map(|failure| (failure.item_identifier.offset, failure.error_type.as_str()))
+            .collect();
+        assert_eq!(failures, [(0, "MalformedEvent")], "{topic}");
+    }
+    let latest: String = redis.hget("prices:latest", "BTCUSDT").await.expect("a price");
+    assert!(latest.contains("\"8\""), "{latest}");
+
+    write(&context, "enriched-articles", 0, &[future(article("a", 1)), article("b", 1)]).await;
+    let newest: Vec<(String, i64)> = redis.zrange_withscores("articles:byTime", 0, -1).await.expect("articles");
+    assert_eq!(newest, [("a".to_owned(), TIME), ("b".to_owned(), TIME + 1000)], "known when Kafka had it");
 }
