@@ -26,6 +26,8 @@ const BUSY: Duration = Duration::from_millis(300);
 const QUIET: Duration = Duration::from_millis(600);
 /// Between two rounds while no function reads from the cluster.
 const UNUSED: Duration = Duration::from_secs(2);
+/// How often topics are asked for while one that a function needs is missing.
+const MISSING: Duration = Duration::from_secs(1);
 
 /// What is known of a cluster as a whole.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -43,6 +45,7 @@ pub enum Health {
 #[derive(Debug)]
 pub struct Observer {
     groups: Arc<Mutex<BTreeMap<String, Group>>>,
+    wanted: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
     health: Arc<Mutex<Health>>,
     topics: Arc<Mutex<BTreeMap<String, i32>>>,
     stale: Arc<AtomicBool>,
@@ -56,9 +59,12 @@ impl Observer {
     pub fn start(key: String, connection: Connection, loads: Arc<Loads>, triggers: Triggers) -> Self {
         let (groups, health, topics): (Arc<Mutex<BTreeMap<String, Group>>>, Arc<Mutex<Health>>, Arc<_>) =
             Default::default();
+        let wanted: Arc<Mutex<BTreeMap<String, Vec<String>>>> = Arc::default();
         let (stale, stop): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let mut watch = Watch {
             groups: groups.clone(),
+            wanted: Arc::clone(&wanted),
+            asked: Instant::now(),
             health: health.clone(),
             topics: Arc::clone(&topics),
             stale: stale.clone(),
@@ -83,7 +89,7 @@ impl Observer {
         };
         let thread = std::thread::Builder::new().name("kafka".to_owned()).spawn(run);
         let thread = thread.expect("a thread can be started").thread().clone();
-        Self { groups, health, topics, stale, stop, thread }
+        Self { groups, wanted, health, topics, stale, stop, thread }
     }
 
     /// Has the group of a function (`namespace/name`) looked at from now on.
@@ -104,9 +110,15 @@ impl Observer {
         self.groups.lock().get(function) == Some(group)
     }
 
+    /// Has these topics found soon after they come: the function needs them.
+    pub fn want(&self, function: &str, topics: Vec<String>) {
+        self.wanted.lock().insert(function.to_owned(), topics);
+    }
+
     /// Looks at the function's group no more.
     pub fn remove(&self, function: &str) {
         self.groups.lock().remove(function);
+        self.wanted.lock().remove(function);
     }
 
     /// How the cluster was when it was last asked.
@@ -133,6 +145,8 @@ impl Drop for Observer {
 struct Watch {
     key: String,
     groups: Arc<Mutex<BTreeMap<String, Group>>>,
+    wanted: Arc<Mutex<BTreeMap<String, Vec<String>>>>,
+    asked: Instant,
     health: Arc<Mutex<Health>>,
     topics: Arc<Mutex<BTreeMap<String, i32>>>,
     stale: Arc<AtomicBool>,
@@ -145,8 +159,9 @@ impl Watch {
     fn round(&mut self, kafka: &mut ClusterObserver) -> Duration {
         let (functions, groups): (Vec<String>, Vec<Group>) =
             self.groups.lock().iter().map(|(function, group)| (function.clone(), group.clone())).unzip();
-        if self.stale.swap(false, Ordering::Relaxed) {
+        if self.stale.swap(false, Ordering::Relaxed) || self.lacks_topics() {
             kafka.forget_topics();
+            self.asked = Instant::now();
         }
         let looked = kafka.look(&groups);
         let now = Instant::now();
@@ -157,7 +172,7 @@ impl Watch {
                 let news = topics != std::mem::replace(&mut *self.topics.lock(), topics.clone());
                 if news {
                     // A function may wait for one of them.
-                    functions.iter().for_each(|function| self.triggers.function(function));
+                    self.wanted.lock().keys().for_each(|function| self.triggers.function(function));
                 }
                 let mut busy = false;
                 for (function, lag) in functions.iter().zip(found) {
@@ -184,6 +199,14 @@ impl Watch {
                 UNUSED
             }
         }
+    }
+
+    fn lacks_topics(&self) -> bool {
+        if self.asked.elapsed() < MISSING {
+            return false;
+        }
+        let topics = self.topics.lock();
+        self.wanted.lock().values().flatten().any(|topic| !topics.contains_key(topic))
     }
 
     fn tell(&mut self, health: Health) {

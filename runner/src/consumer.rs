@@ -12,7 +12,7 @@ use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
     consumer::{
-        BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance, StreamConsumer,
+        BaseConsumer, CommitMode, Consumer as KafkaConsumer, ConsumerContext, Rebalance, StreamConsumer,
         stream_consumer::StreamPartitionQueue,
     },
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
@@ -22,7 +22,7 @@ use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tidemill_api::{Start, plan::KafkaPlan};
 use tidemill_kafka::{Begin, Connection, begin_group};
@@ -37,6 +37,10 @@ pub type Queue = StreamPartitionQueue<Context, DefaultRuntime>;
 
 /// How often stored offsets are committed.
 const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
+
+/// How long a last commit is tried, and how often.
+const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
+const COMMIT_PAUSE: Duration = Duration::from_millis(20);
 
 /// What the consumer's callbacks act on.
 pub struct Context {
@@ -224,8 +228,40 @@ impl Context {
     fn release_all(&self, consumer: &Consumer) {
         let partitions: Vec<_> = self.tasks.lock().keys().cloned().collect();
         self.drain(&partitions);
-        commit(consumer.commit_consumer_state(CommitMode::Sync));
+        commit_surely(consumer);
     }
+}
+
+/// Commits what is stored, before partitions are given back.
+///
+/// While others join or leave, the coordinator takes no commit for a moment: not to ask again
+/// would have the next owner repeat what was done since the last commit.
+fn commit_surely<C: ConsumerContext>(consumer: &impl KafkaConsumer<C>) {
+    let asked = Instant::now();
+    loop {
+        match consumer.commit_consumer_state(CommitMode::Sync) {
+            Err(KafkaError::ConsumerCommit(code)) if passes(code) && asked.elapsed() < COMMIT_PATIENCE => {
+                debug!(%code, "offsets not committed yet");
+                std::thread::sleep(COMMIT_PAUSE);
+            }
+            result => return commit(result),
+        }
+    }
+}
+
+fn passes(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::RebalanceInProgress
+            | Code::IllegalGeneration
+            | Code::NotCoordinator
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::RequestTimedOut
+            | Code::OperationTimedOut
+            | Code::WaitingForCoordinator
+    )
 }
 
 fn commit(result: KafkaResult<()>) {
@@ -279,7 +315,7 @@ impl ConsumerContext for Context {
                 metrics::counter!("tidemill_runner_rebalances_total").increment(1);
                 self.drain(&revoked);
                 if !base.assignment_lost() && !revoked.is_empty() {
-                    commit(base.commit_consumer_state(CommitMode::Sync));
+                    commit_surely(base);
                 }
                 metrics::gauge!("tidemill_runner_partitions").set(self.tasks.lock().len() as f64);
             }

@@ -56,6 +56,9 @@ pub async fn reconcile(function: Arc<Function>, context: Arc<Context>) -> Result
     let running = running.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or_default();
     let running = u32::try_from(running).unwrap_or_default();
     let key = key_of(&*function);
+    for cluster in [Some(&validated.trigger_cluster), validated.output_cluster.as_ref()].into_iter().flatten() {
+        cluster.observer.want(&key, validated.topics_in(cluster));
+    }
     let mut load = context.loads.declare(&key, &validated.plan, validated.hold, running);
     let mut action = Action::await_change();
     match &validated.plan.trigger {

@@ -6,9 +6,10 @@ use super::{
     validate::{Refusal, Validated},
 };
 use crate::{
+    clusters::Cluster,
     conditions::{self, Say},
     context::{Context, key_of},
-    load::{Blind, Load},
+    load::Load,
     observer::Health,
 };
 use k8s_openapi::{
@@ -108,24 +109,18 @@ fn ready(validated: &Validated, load: &Load, pods: &[Arc<Pod>]) -> Say {
         let message = format!("KafkaCluster {} does not answer: {error}; replicas are held", cluster.key);
         return Say::no(reasons::READY, reasons::CLUSTER_UNREACHABLE, message);
     }
-    if let Some(Blind::NoTopic(topic)) = &load.blind {
-        return Say::no(
-            reasons::READY,
-            reasons::TOPIC_NOT_FOUND,
-            missing_topic(topic, "trigger.kafka.topics", cluster.key.as_str()),
-        );
+    let lacks = |at: &Cluster, topic: &String| {
+        matches!(at.observer.health(), Health::Answers(_)) && at.observer.partitions(topic).is_none()
+    };
+    let mut inputs = plan.kafka().into_iter().flat_map(|kafka| &kafka.topics);
+    if let Some(topic) = inputs.find(|topic| lacks(cluster, topic)) {
+        let message = missing_topic(topic, "trigger.kafka.topics", &cluster.key);
+        return Say::no(reasons::READY, reasons::TOPIC_NOT_FOUND, message);
     }
-    if matches!(cluster.observer.health(), Health::Answers(_)) {
-        let target = validated.output_cluster.as_ref().unwrap_or(cluster);
-        let known = matches!(target.observer.health(), Health::Answers(_));
-        let missing = plan.output.iter().find(|output| known && target.observer.partitions(&output.topic).is_none());
-        if let Some(output) = missing {
-            return Say::no(
-                reasons::READY,
-                reasons::TOPIC_NOT_FOUND,
-                missing_topic(&output.topic, "output.topic", &target.key),
-            );
-        }
+    let target = validated.output_cluster.as_ref().unwrap_or(cluster);
+    if let Some(output) = plan.output.as_ref().filter(|output| lacks(target, &output.topic)) {
+        let message = missing_topic(&output.topic, "output.topic", &target.key);
+        return Say::no(reasons::READY, reasons::TOPIC_NOT_FOUND, message);
     }
     let ready = pods.iter().filter(|pod| is_ready(pod)).count();
     if ready > 0 {

@@ -27,6 +27,18 @@ pub struct Validated {
     pub secrets_version: String,
 }
 
+impl Validated {
+    /// The topics that the function needs in that cluster.
+    #[must_use]
+    pub fn topics_in(&self, cluster: &Cluster) -> Vec<String> {
+        let inputs = self.plan.kafka().into_iter().flat_map(|kafka| kafka.topics.iter().cloned());
+        let inputs = inputs.filter(|_| cluster.key == self.trigger_cluster.key);
+        let target = self.output_cluster.as_ref().unwrap_or(&self.trigger_cluster);
+        let output = self.plan.output.iter().map(|output| output.topic.clone());
+        inputs.chain(output.filter(|_| cluster.key == target.key)).collect()
+    }
+}
+
 /// Why a function is not accepted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Refusal {

@@ -1,0 +1,15 @@
+{{- define "market.image" -}}
+{{ .root.Values.imageRegistry }}/{{ .name }}:{{ .root.Values.imageTag | default .root.Chart.AppVersion }}
+{{- end }}
+
+{{- define "market.redis" -}}
+{{- if .Values.redis.secret -}}
+- {name: REDIS_URL, valueFrom: {secretKeyRef: {name: {{ .Values.redis.secret }}, key: REDIS_URL}}}
+{{- else -}}
+- {name: REDIS_URL, value: {{ .Values.redis.url | quote }}}
+{{- end }}
+{{- end }}
+
+{{- define "market.scaling" -}}
+scaling: {min: {{ .Values.scaling.min }}, max: {{ .Values.scaling.max }}, cooldown: {{ .Values.scaling.cooldown }}}
+{{- end }}
