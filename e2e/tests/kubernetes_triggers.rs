@@ -49,7 +49,7 @@ spec:
   env:
     - {{name: AWS_ENDPOINT_URL_S3, value: "{endpoint}"}}
     - {{name: AWS_ACCESS_KEY_ID, value: tidemill}}
-    - {{name: AWS_SECRET_ACCESS_KEY, value: tidemill}}
+    - {{name: AWS_SECRET_ACCESS_KEY, value: tidemill-local}}
   trigger: {{kafka: {{cluster: main, topics: ["{input}"], group: "{input}.{name}"}}}}
   output: {{topic: "{output}"}}
   scaling: {{min: 0, max: 1, cooldown: 3s}}

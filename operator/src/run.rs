@@ -12,6 +12,7 @@ use crate::{
     topic,
 };
 use anyhow::{Context as _, Result, bail};
+use backon::{ExponentialBuilder, Retryable};
 use clap::Parser;
 use futures::{Stream, StreamExt, future};
 use k8s_openapi::api::core::v1::LocalObjectReference;
@@ -99,8 +100,19 @@ pub async fn run(args: Args) -> Result<()> {
     let readiness = Readiness::default();
     tokio::spawn(admin::serve(listener, readiness.clone()));
     let client = Client::try_default().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
-    has_crds(&client).await?;
-    let mut lease = Lease::wait_for(client.clone(), &args.namespace, "tidemill-operator", &args.identity).await?;
+    let wait = ExponentialBuilder::default().with_max_delay(Duration::from_secs(5)).without_max_times();
+    let lease = || async {
+        has_crds(&client).await?;
+        Lease::wait_for(client.clone(), &args.namespace, "tidemill-operator", &args.identity).await
+    };
+    let lease = lease
+        .retry(wait)
+        .when(|error| error.downcast_ref::<NoCrds>().is_none())
+        .notify(|error, pause| warn!(error = format!("{error:#}"), retry_in = ?pause, "the API server cannot be used yet"));
+    let mut lease = tokio::select! {
+        lease = lease => lease?,
+        () = stop.cancelled() => return Ok(()),
+    };
     // A replica that waits for the Lease is as ready as it can be.
     readiness.set(true);
     info!(identity = args.identity, "waiting for the Lease");
@@ -116,13 +128,18 @@ pub async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// The cluster does not know our kinds.
+#[derive(Debug, thiserror::Error)]
+#[error("the CRDs are not installed: `helm install tidemill-crds charts/tidemill-crds`")]
+struct NoCrds;
+
 /// A cluster without the CRDs would only show endless watch errors.
 async fn has_crds(client: &Client) -> Result<()> {
     let functions: Api<Function> = Api::all(client.clone());
     match functions.list_metadata(&kube::api::ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),
         Err(kube::Error::Api(status)) if status.code == 404 => {
-            bail!("the CRDs are not installed: `helm install tidemill-crds charts/tidemill-crds`")
+            Err(NoCrds.into())
         }
         Err(error) => Err(error).context("failed to list Functions"),
     }

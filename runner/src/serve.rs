@@ -75,6 +75,8 @@ pub async fn run(args: Args) -> Result<()> {
     let stop = shutdown::on_signal().child_token();
     let failed = CancellationToken::new();
     let readiness = Readiness::default();
+    // Fetching a package takes its time: whoever watches sees nobody listen yet.
+    let source = source(&config, api, &args.packages).await?;
     let listener =
         TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
     let admin_addr = listener.local_addr()?.to_string();
@@ -85,7 +87,6 @@ pub async fn run(args: Args) -> Result<()> {
         Some(other) => Arc::new(KafkaSink::new(&other.access.connect(&other.bootstrap_servers, prefixes::OUTPUT)?)?),
         None => dead_letters.clone(),
     };
-    let source = source(&config, api, &args.packages).await?;
     let pipeline = Arc::new(Pipeline {
         pool: Pool::start(source, config.plan.concurrency, config.plan.timeout, &readiness),
         outputs,

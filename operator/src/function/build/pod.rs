@@ -86,6 +86,8 @@ fn runner(function: &Function, validated: &Validated, settings: &Settings) -> Va
         "ports": [{"name": "admin", "containerPort": ADMIN_PORT}],
         "readinessProbe": {"httpGet": {"path": "/ready", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 2},
         "livenessProbe": {"httpGet": {"path": "/live", "port": "admin"}, "periodSeconds": 10, "failureThreshold": 6},
+        // A package is fetched before anything is served: for that it has five minutes.
+        "startupProbe": package.then(|| json!({"httpGet": {"path": "/live", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 300})),
         "resources": resources,
         "securityContext": confined(),
         "terminationMessagePolicy": "FallbackToLogsOnError",
