@@ -12,13 +12,12 @@ PACKAGES := clang cmake libcurl4-openssl-dev libssl-dev maven pkg-config redis-s
 TEST_PACKAGES := $(PACKAGES) chromium python3-venv
 CLUSTER_PACKAGES := conntrack containerd containernetworking-plugins etcd-server iproute2 iptables mount runc
 
-.PHONY: help setup setup-test target build demo test unit page-tests lint fmt deny generate check-generated bench images testbed-up testbed-down clean-cache
+.PHONY: help setup setup-test target build demo test lint fmt deny generate check-generated bench images testbed-up testbed-down
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
 
 demo: build ## Run the market example on this machine: news and prices into a live page
-	@echo "demo: open http://127.0.0.1:3002/ (Ctrl-C ends it)"
 	exec $(BIN)/tidemill up examples/market
 
 test: setup-test build ## Run every test against real Kafka, Redis, S3 and Chromium

@@ -1,10 +1,15 @@
 #!/usr/bin/env bash
 # Every test: Rust tests (they start the services they name), then the page's in Chromium.
-# Ends with one line that counts them. Services that this run started are stopped.
+# Ends with one line that counts them. Services of the testbed are stopped, unless some ran before.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)
-trap 'target/release/testbed down; rm -f "$log"' EXIT
+if grep -q 'running, pid' <<<"$(target/release/testbed status)"; then
+    echo "services of the testbed run already: all are left running (make testbed-down stops them)"
+    trap 'rm -f "$log"' EXIT
+else
+    trap 'target/release/testbed down; rm -f "$log"' EXIT
+fi
 
 status=0
 cargo test --locked --release --workspace --no-fail-fast 2>&1 | tee "$log" || status=$?

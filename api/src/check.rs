@@ -23,6 +23,8 @@ pub struct Problem {
     pub field: String,
     /// What is wrong and what would be right.
     pub message: String,
+    /// Where the field is unknown: those that there are at its place.
+    pub known: Vec<String>,
 }
 
 impl fmt::Display for Problem {
@@ -137,9 +139,9 @@ fn schema_problems(document: &Document, schema: &Value) -> Vec<Problem> {
     };
     validator
         .iter_errors(&document.value)
-        .map(|error| {
+        .flat_map(|error| {
             let pointer = error.instance_path().to_string();
-            describe(document, &pointer, &error)
+            describe(document, &strict, &pointer, &error)
         })
         .collect()
 }
@@ -168,30 +170,108 @@ fn close_objects(schema: &mut Value) {
     }
 }
 
-fn describe(document: &Document, pointer: &str, error: &jsonschema::ValidationError<'_>) -> Problem {
+/// What a text must look like → what to write.
+const FORMS: [(&str, &str); 6] = [
+    (crate::Duration::PATTERN, "a duration such as 30s, in quotes or not"),
+    (crate::ByteSize::PATTERN, "a size such as 64KiB, in quotes or not"),
+    (r"^[a-zA-Z0-9._-]+$", "a name of letters, digits, `.`, `_` and `-`"),
+    ("^(earliest|latest)$", "earliest, latest or {timestamp: 2026-01-01T00:00:00Z}"),
+    (r"^[^\s,:/]+:[0-9]{1,5}$", "a host and a port, such as kafka:9092"),
+    (r"^https?://", "a URL that begins with http:// or https://"),
+];
+
+/// What a value must be → what to write.
+const TYPES: [(&str, &str); 6] = [
+    ("string", "text, in quotes where it looks like something else"),
+    ("integer", "a whole number without quotes"),
+    ("number", "a number without quotes"),
+    ("boolean", "true or false without quotes"),
+    ("array", "a list such as [t]"),
+    ("object", "fields and their values"),
+];
+
+/// What the schema has at a place in a document.
+fn schema_at<'a>(schema: &'a Value, pointer: &str) -> Option<&'a Value> {
+    pointer.split('/').skip(1).try_fold(schema, |schema, part| {
+        let name = part.replace("~1", "/").replace("~0", "~");
+        let field = schema.get("properties").and_then(|fields| fields.get(&name));
+        field.or_else(|| schema.get("items")).or_else(|| schema.get("additionalProperties"))
+    })
+}
+
+/// What to write at a place.
+fn expected(schema: &Value, pointer: &str) -> Option<String> {
+    let schema = schema_at(schema, pointer)?;
+    if let Some(options) = schema.get("enum") {
+        return Some(format!("one of {}", list(options)));
+    }
+    let of = |table: &[(&str, &str)], key: &str| {
+        table.iter().find(|(known, _)| *known == key).map(|(_, remedy)| (*remedy).to_owned())
+    };
+    if let Some(form) = schema.get("pattern").and_then(Value::as_str).and_then(|pattern| of(&FORMS, pattern)) {
+        return Some(form);
+    }
+    let kind = schema.get("type")?;
+    let kind = kind.as_str().or_else(|| kind.get(0)?.as_str())?;
+    match fields(schema, pointer) {
+        known if kind == "object" && !known.is_empty() => Some(format!("fields of its own: {}", known.join(", "))),
+        _ => of(&TYPES, kind),
+    }
+}
+
+/// The fields that the schema has for an object; `status` is not for manifests.
+fn fields(schema: &Value, pointer: &str) -> Vec<String> {
+    let known = schema.get("properties").and_then(Value::as_object).into_iter().flat_map(|fields| fields.keys());
+    known.filter(|name| !(pointer.is_empty() && *name == "status")).cloned().collect()
+}
+
+fn list(values: &Value) -> String {
+    values.as_array().into_iter().flatten().map(Value::to_string).collect::<Vec<_>>().join(", ")
+}
+
+/// One problem for each error; for unknown fields, one for each field.
+fn describe(
+    document: &Document,
+    schema: &Value,
+    pointer: &str,
+    error: &jsonschema::ValidationError<'_>,
+) -> Vec<Problem> {
     use jsonschema::error::ValidationErrorKind as Kind;
-    match error.kind() {
+    let value = error.instance();
+    let at = |name: &str| format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
+    // JSON Schema's limits are floating-point numbers; `1.0` reads as if fractions were expected.
+    let number = |limit: &Value| limit.as_f64().map_or_else(|| limit.to_string(), |limit| limit.to_string());
+    let write = |pointer: &str, verb: &str| {
+        expected(schema, pointer).map_or_else(String::new, |remedy| format!(": {verb} {remedy}"))
+    };
+    let message = match error.kind() {
         Kind::AdditionalProperties { unexpected } => {
-            let name = unexpected.first().map_or("?", String::as_str);
-            let at = format!("{pointer}/{name}");
-            problem(document, &at, "is not a field here: see `tidemill crds` or `kubectl explain` for those there are")
+            let known = schema_at(schema, pointer).map(|schema| fields(schema, pointer)).unwrap_or_default();
+            let message = format!("is not a field here: there are {}", known.join(", "));
+            let unknown = unexpected.iter().map(|name| problem(document, &at(name), &message));
+            return unknown.map(|problem| Problem { known: known.clone(), ..problem }).collect();
         }
         Kind::Required { property } => {
-            let name = property.as_str().unwrap_or_default();
-            problem(document, &format!("{pointer}/{name}"), "is missing")
+            let pointer = at(property.as_str().unwrap_or_default());
+            return vec![problem(document, &pointer, &format!("is missing{}", write(&pointer, "add it as")))];
         }
-        Kind::Enum { options } => {
-            let options = options.as_array().map(|all| all.iter().map(Value::to_string).collect::<Vec<_>>().join(", "));
-            problem(document, pointer, &format!("{} is not one of {}", error.instance(), options.unwrap_or_default()))
+        Kind::Enum { options } => format!("{value} is not one of {}", list(options)),
+        Kind::Pattern { pattern } if pattern == crate::Duration::PATTERN => text_error::<crate::Duration>(value),
+        Kind::Pattern { pattern } if pattern == crate::ByteSize::PATTERN => text_error::<crate::ByteSize>(value),
+        Kind::Minimum { limit } => {
+            format!("{value} is less than the minimum of {0}: write at least {0}", number(limit))
         }
-        Kind::Pattern { pattern } if pattern == crate::Duration::PATTERN => {
-            problem(document, pointer, &text_error::<crate::Duration>(error.instance()))
+        Kind::Maximum { limit } => {
+            format!("{value} is more than the maximum of {0}: write at most {0}", number(limit))
         }
-        Kind::Pattern { pattern } if pattern == crate::ByteSize::PATTERN => {
-            problem(document, pointer, &text_error::<crate::ByteSize>(error.instance()))
-        }
-        _ => problem(document, pointer, &error.to_string()),
-    }
+        Kind::MinItems { limit } => format!("{error}: write at least {limit}, as in [t]"),
+        Kind::MaxItems { limit } => format!("{error}: write at most {limit}"),
+        Kind::MinLength { limit } => format!("{error}: write at least {limit}"),
+        Kind::MaxLength { limit } => format!("{error}: write at most {limit}"),
+        Kind::Type { .. } | Kind::Pattern { .. } => format!("{error}{}", write(pointer, "write")),
+        _ => error.to_string(),
+    };
+    vec![problem(document, pointer, &message)]
 }
 
 fn text_error<T: FromStr<Err = crate::QuantityError>>(value: &Value) -> String {
@@ -248,7 +328,7 @@ fn topic_rules(document: &Document, topic: &Topic) -> Result<(), Vec<Problem>> {
 
 fn problem(document: &Document, pointer: &str, message: &str) -> Problem {
     let field = if pointer.is_empty() { "(document)".to_owned() } else { field_of(pointer) };
-    Problem { line: document.line(pointer), field, message: message.to_owned() }
+    Problem { line: document.line(pointer), field, message: message.to_owned(), known: Vec::new() }
 }
 
 /// `/spec/topics/0` → `spec.topics[0]`.

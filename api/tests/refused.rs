@@ -61,26 +61,38 @@ spec:
 
 #[test]
 fn values_of_the_wrong_form() {
-    refused("timeout: 30s", "timeout: 30", 6, "spec.timeout", "not of type \"string\"");
+    refused("timeout: 30s", "timeout: 30", 6, "spec.timeout", "not of type \"string\": write a duration such as 30s");
     refused("timeout: 30s", "timeout: soon", 6, "spec.timeout", "write a number and a unit");
     refused("window: 500ms", "window: 1d", 12, "spec.trigger.kafka.batch.window", "write a number and a unit");
     refused("maxBytes: 6MiB", "maxBytes: 6MB", 12, "spec.trigger.kafka.batch.maxBytes", "64KiB");
-    refused("maxRecords: 100", "maxRecords: 0", 12, "spec.trigger.kafka.batch.maxRecords", "minimum of 1");
-    refused("maxRecords: 100", "maxRecords: many", 12, "spec.trigger.kafka.batch.maxRecords", "integer");
+    refused("maxRecords: 100", "maxRecords: 0", 12, "spec.trigger.kafka.batch.maxRecords", "write at least 1");
+    refused(
+        "maxRecords: 100",
+        "maxRecords: many",
+        12,
+        "spec.trigger.kafka.batch.maxRecords",
+        "a whole number without quotes",
+    );
     refused("ordering: partition", "ordering: topic", 13, "spec.trigger.kafka.ordering", "\"partition\"");
     refused("delivery: atLeastOnce", "delivery: atMostOnce", 15, "spec.output.delivery", "\"exactlyOnce\"");
     refused("[raw-articles]", "[]", 10, "spec.trigger.kafka.topics", "less than 1 item");
+    refused("[raw-articles]", "[]", 10, "spec.trigger.kafka.topics", "write at least 1, as in [t]");
+    refused("[raw-articles]", "raw-articles", 10, "spec.trigger.kafka.topics", "write a list such as [t]");
+    refused("[raw-articles]", "[7]", 10, "spec.trigger.kafka.topics[0]", "write a name of letters");
+    refused("maxBytes: 6MiB", "maxBytes: 6", 12, "spec.trigger.kafka.batch.maxBytes", "write a size such as 64KiB");
+    refused("bisect: true", "bisect: maybe", 16, "spec.retry.bisect", "write true or false");
     refused("[raw-articles]", "['^raw']", 10, "spec.trigger.kafka.topics[0]", "does not match");
     refused("start: earliest", "start: first", 11, "spec.trigger.kafka.start", "earliest|latest");
     refused("start: earliest", "start: {timestamp: yesterday}", 11, "spec.trigger.kafka.start.timestamp", "RFC 3339");
-    refused("attempts: 3", "attempts: 0", 16, "spec.retry.attempts", "minimum of 1");
+    refused("attempts: 3", "attempts: 0", 16, "spec.retry.attempts", "minimum of 1: write at least 1");
     refused("name: normalize", "name: Normalize_1", 3, "metadata.name", "lower-case");
 }
 
 #[test]
 fn fields_that_are_missing_or_unknown() {
-    refused("      cluster: main\n", "", 8, "spec.trigger.kafka.cluster", "is missing");
-    refused("  timeout: 30s", "  timeuot: 30s", 6, "spec.timeuot", "not a field here");
+    refused("      cluster: main\n", "", 8, "spec.trigger.kafka.cluster", "is missing: add it as text");
+    refused("  timeout: 30s", "  timeuot: 30s", 6, "spec.timeuot", "not a field here: there are ");
+    refused("bisect: true", "bisekt: true", 16, "spec.retry.bisekt", "there are attempts, backoff, bisect, maxAge");
     refused("metadata: {name: normalize}", "metadata: {}", 3, "metadata.name", "is missing");
     refused("kind: Function", "kind: Funktion", 2, "kind", "use Function, KafkaCluster or Topic");
     refused("tidemill.dev/v1alpha1", "tidemill.dev/v1", 1, "apiVersion", "use `tidemill.dev/v1alpha1`");

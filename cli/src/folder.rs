@@ -5,14 +5,17 @@
 use crate::local::Local;
 use anyhow::{Context, Result, bail};
 use std::{
+    collections::{BTreeMap, btree_map::Entry},
     fs,
     path::{Path, PathBuf},
 };
 use tidemill_api::{
     Function, KafkaCluster, Topic,
     check::{self, Problem},
-    manifest::{self, Resource},
+    manifest::{self, Document, Resource},
+    plan::Plan,
 };
+use tidemill_runner::config::{self, Unsupported};
 
 /// The file that only `tidemill up` reads; in a folder of its own, so that `kubectl apply -f`
 /// of the manifests does not meet it.
@@ -59,85 +62,168 @@ impl Folder {
     /// When the folder cannot be read, or one of the manifests would be refused.
     pub fn read(path: &Path) -> Result<Self> {
         let mut folder = Self { path: path.to_owned(), ..Self::default() };
-        let mut findings = Vec::new();
+        let mut reading = Reading::default();
         let files = yaml_files(path)?;
         if files.is_empty() {
             bail!("{} has no manifests (*.yaml): name a folder that has, such as examples/market", path.display());
         }
         for file in files {
-            folder.add(resources(&file, &mut findings)?, path);
+            reading.file(&file);
         }
+        reading.whole(Unique::InFolder);
         let local = path.join(LOCAL);
         if local.is_file() {
             folder.local = Local::read(&local)?;
         }
-        folder.one_of_each(&mut findings);
-        if findings.is_empty() {
+        if reading.findings.is_empty() {
+            for found in reading.found {
+                folder.add(found.resource, path);
+            }
             return Ok(folder);
         }
-        let lines: Vec<_> = findings.iter().map(ToString::to_string).collect();
+        let lines: Vec<_> = reading.findings.iter().map(ToString::to_string).collect();
         bail!("the manifests are refused:\n  {}", lines.join("\n  "))
     }
 
-    fn add(&mut self, resources: Vec<Resource>, place: &Path) {
-        for resource in resources {
-            match resource {
-                Resource::Function(function) => self.functions.push((*function, place.to_owned())),
-                Resource::KafkaCluster(cluster) => self.clusters.push(*cluster),
-                Resource::Topic(topic) => self.topics.push(*topic),
-            }
-        }
-    }
-
-    fn one_of_each(&self, findings: &mut Vec<Finding>) {
-        let mut names: Vec<_> =
-            self.functions.iter().filter_map(|(function, _)| function.metadata.name.clone()).collect();
-        names.sort();
-        for pair in names.windows(2).filter(|pair| pair[0] == pair[1]) {
-            findings.push(Finding {
-                file: self.path.clone(),
-                line: 1,
-                field: "metadata.name".to_owned(),
-                message: format!("two functions are named `{}`: rename one", pair[0]),
-            });
+    fn add(&mut self, resource: Resource, place: &Path) {
+        match resource {
+            Resource::Function(function) => self.functions.push((*function, place.to_owned())),
+            Resource::KafkaCluster(cluster) => self.clusters.push(*cluster),
+            Resource::Topic(topic) => self.topics.push(*topic),
         }
     }
 }
 
-/// The resources of one file; what is wrong goes to `findings`.
-///
-/// # Errors
-/// When the file cannot be read.
-pub fn resources(file: &Path, findings: &mut Vec<Finding>) -> Result<Vec<Resource>> {
-    let mut found = |line, field: &str, message: String| {
-        findings.push(Finding { file: file.to_owned(), line, field: field.to_owned(), message });
-    };
-    let text = match fs::read_to_string(file) {
-        Ok(text) => text,
-        Err(error) => {
-            found(1, "(file)", format!("it cannot be read: {error}"));
-            return Ok(Vec::new());
-        }
-    };
-    let documents = match manifest::documents(&text) {
-        Ok(documents) => documents,
-        Err(error) => {
-            found(error.line, "(document)", error.to_string());
-            return Ok(Vec::new());
-        }
-    };
-    let mut resources = Vec::new();
-    for document in documents {
-        match check::resource(&document) {
-            Ok(resource) => resources.extend(resource),
-            Err(problems) => {
-                for Problem { line, field, message } in problems {
-                    found(line, &field, message);
-                }
+/// A resource, and where it stands.
+#[derive(Debug)]
+struct Found {
+    resource: Resource,
+    document: Document,
+    file: PathBuf,
+}
+
+/// What was read of files: what is accepted, and what is wrong with the rest.
+#[derive(Debug, Default)]
+pub struct Reading {
+    found: Vec<Found>,
+    /// What is wrong.
+    pub findings: Vec<Finding>,
+    /// Manifests refused; a file that is not YAML is one.
+    pub refused: usize,
+}
+
+/// Which functions must not have one name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unique {
+    /// Those of a namespace, as in a cluster.
+    InNamespace,
+    /// All of a folder, as on this machine.
+    InFolder,
+}
+
+impl Reading {
+    /// Reads a file and checks its manifests one by one.
+    pub fn file(&mut self, file: &Path) {
+        let found =
+            |line, field: &str, message| Finding { file: file.to_owned(), line, field: field.to_owned(), message };
+        let documents = match fs::read_to_string(file) {
+            Err(error) => Err(found(1, "(file)", format!("it cannot be read: {error}"))),
+            Ok(text) => manifest::documents(&text).map_err(|error| found(error.line, "(document)", error.to_string())),
+        };
+        let documents = documents.unwrap_or_else(|finding| {
+            self.refuse([finding]);
+            Vec::new()
+        });
+        for document in documents {
+            match check::resource(&document) {
+                Ok(None) => {}
+                Ok(Some(resource)) => self.found.push(Found { resource, document, file: file.to_owned() }),
+                Err(problems) => self.refuse(problems.into_iter().map(|problem| {
+                    let message = remedy(&problem);
+                    found(problem.line, &problem.field, message)
+                })),
             }
         }
     }
-    Ok(resources)
+
+    /// Checks what needs more than a manifest of its own: names, what this version can do, loops.
+    pub fn whole(&mut self, unique: Unique) {
+        let mut names = BTreeMap::new();
+        for found in std::mem::take(&mut self.found) {
+            let findings = found.problems(&mut names, unique);
+            if findings.is_empty() {
+                self.found.push(found);
+            } else {
+                self.refuse(findings);
+            }
+        }
+    }
+
+    /// How many manifests are accepted.
+    #[must_use]
+    pub fn accepted(&self) -> usize {
+        self.found.len()
+    }
+
+    fn refuse(&mut self, findings: impl IntoIterator<Item = Finding>) {
+        self.findings.extend(findings);
+        self.refused += 1;
+    }
+}
+
+/// Folder, namespace and name of a function → where it stands.
+type Names = BTreeMap<(Option<PathBuf>, String, String), String>;
+
+impl Found {
+    fn problems(&self, names: &mut Names, unique: Unique) -> Vec<Finding> {
+        let Resource::Function(function) = &self.resource else { return Vec::new() };
+        let mut findings = Vec::new();
+        let plan = Plan::of(function);
+        let space = if unique == Unique::InNamespace { plan.namespace.clone() } else { String::new() };
+        let place = format!("{}:{}", self.file.display(), self.document.line("/metadata/name"));
+        match names.entry((self.file.parent().map(Path::to_owned), space, plan.name.clone())) {
+            Entry::Vacant(entry) => drop(entry.insert(place)),
+            Entry::Occupied(first) => {
+                let message =
+                    format!("two functions are named `{}`: rename this one or that of {}", plan.name, first.get());
+                findings.push(self.finding("metadata.name", message));
+            }
+        }
+        if let Err(Unsupported { field, remedy }) = config::supported(&plan) {
+            let (field, what) = match field.split_once(": ") {
+                Some((field, value)) => (field, format!("`{value}` is")),
+                None => (field, "is".to_owned()),
+            };
+            findings.push(self.finding(field, format!("{what} not supported by this version: {remedy}")));
+        }
+        if let (Some(kafka), Some(output)) = (&function.spec.trigger.kafka, &function.spec.output)
+            && output.cluster.as_ref().is_none_or(|cluster| *cluster == kafka.cluster)
+            && kafka.topics.contains(&output.topic)
+        {
+            let message = format!(
+                "`{}` is one of the trigger's topics, and its outputs would come back for ever: write to another topic",
+                output.topic
+            );
+            findings.push(self.finding("spec.output.topic", message));
+        }
+        findings
+    }
+
+    fn finding(&self, field: &str, message: String) -> Finding {
+        let line = self.document.line(&format!("/{}", field.replace('.', "/")));
+        Finding { file: self.file.clone(), line, field: field.to_owned(), message }
+    }
+}
+
+/// The message of a problem; for an unknown field that is nearly a known one, that one.
+fn remedy(problem: &Problem) -> String {
+    let written = problem.field.rsplit('.').next().unwrap_or_default();
+    let distance = |known: &&String| strsim::damerau_levenshtein(written, known);
+    let nearest = problem.known.iter().min_by_key(distance);
+    match nearest.filter(|known| distance(known) <= written.len().div_ceil(3)) {
+        Some(known) => format!("is not a field here: did you mean `{known}`?"),
+        None => problem.message.clone(),
+    }
 }
 
 /// The YAML files of a folder, by name; a file stands for itself.

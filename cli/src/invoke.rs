@@ -26,7 +26,6 @@ use tidemill_api::{
 };
 use tidemill_runner::{
     batch::Batch,
-    config,
     output::{self, Sink},
     pipeline::Pipeline,
     pool::{Pool, Source},
@@ -45,7 +44,7 @@ pub struct Invoke {
     /// The function's name
     name: String,
     /// A Lambda event as JSON; `-` reads standard input
-    #[arg(long, value_name = "FILE", conflicts_with = "records", required_unless_present = "records")]
+    #[arg(long, value_name = "FILE", conflicts_with = "records")]
     event: Option<PathBuf>,
     /// Records as NDJSON; `-` reads standard input. Outputs go to standard output as NDJSON
     #[arg(long, value_name = "FILE")]
@@ -86,11 +85,12 @@ impl Invoke {
     /// When there is no such function, it cannot be started, or its input cannot be read.
     pub async fn run(self) -> Result<ExitCode> {
         tidemill_service::logging::init(tidemill_service::logging::Format::Text, &self.log_level)?;
+        let file = self.records.as_deref().or(self.event.as_deref());
+        let file = file.context("give --event or --records, with a file or `-` for standard input")?;
         let (folder, function, place) = self.find()?;
         let plan = Plan::of(&function);
-        config::supported(&plan)?;
         let found = program::find(&function, &place)?;
-        let input = Input::open(self.records.as_deref().or(self.event.as_deref()).context("an input is required")?)?;
+        let input = Input::open(file)?;
         let state = tempfile::tempdir().context("failed to make a folder for fresh state")?;
         let args = ServiceArgs {
             kafka: None,
@@ -123,6 +123,7 @@ impl Invoke {
 
     fn find(&self) -> Result<(Folder, Function, PathBuf)> {
         let mut looked = Vec::new();
+        let mut names = Vec::new();
         for path in self.places()? {
             if folder::yaml_files(&path).is_ok_and(|files| !files.is_empty()) {
                 let folder = Folder::read(&path)?;
@@ -131,10 +132,15 @@ impl Invoke {
                 if let Some((function, place)) = folder.functions.iter().find(named).cloned() {
                     return Ok((folder, function, place));
                 }
+                names.extend(folder.functions.into_iter().filter_map(|(function, _)| function.metadata.name));
             }
             looked.push(path.display().to_string());
         }
-        bail!("no function `{}` in {}: name its folder with --dir", self.name, looked.join(", "))
+        let (name, looked) = (&self.name, looked.join(", "));
+        if names.is_empty() {
+            bail!("no function `{name}` in {looked}: name its folder with --dir");
+        }
+        bail!("no function `{name}` in {looked}: use one of {}, or name its folder with --dir", names.join(", "))
     }
 
     fn places(&self) -> Result<Vec<PathBuf>> {

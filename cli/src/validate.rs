@@ -1,7 +1,7 @@
 //! `tidemill validate`: what the API server would refuse, and the rules that need code.
 
 use crate::{
-    folder::{self, Finding},
+    folder::{self, Reading, Unique},
     output::Format,
 };
 use anyhow::{Result, bail};
@@ -28,14 +28,21 @@ impl Validate {
     /// # Errors
     /// When a folder cannot be read, or holds no manifest.
     pub fn run(&self) -> Result<ExitCode> {
-        let mut findings: Vec<Finding> = Vec::new();
-        let mut resources = 0;
+        let mut files = Vec::new();
         for path in &self.files {
             for file in folder::yaml_files(path)? {
-                resources += folder::resources(&file, &mut findings)?.len();
+                if !files.contains(&file) {
+                    files.push(file);
+                }
             }
         }
-        if resources == 0 && findings.is_empty() {
+        let mut reading = Reading::default();
+        for file in files {
+            reading.file(&file);
+        }
+        reading.whole(Unique::InNamespace);
+        let (accepted, refused, findings) = (reading.accepted(), reading.refused, reading.findings);
+        if accepted == 0 && findings.is_empty() {
             bail!("no manifests (*.yaml) are there: name files, or a folder that has some");
         }
         match self.output {
@@ -43,7 +50,12 @@ impl Validate {
                 for finding in &findings {
                     println!("{finding}");
                 }
-                println!("{resources} accepted, {} refused", findings.len());
+                let problems = match findings.len() {
+                    0 => String::new(),
+                    1 => " (1 problem)".to_owned(),
+                    more => format!(" ({more} problems)"),
+                };
+                println!("{accepted} accepted, {refused} refused{problems}");
             }
             structured => structured.print(&findings)?,
         }

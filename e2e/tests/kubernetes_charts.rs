@@ -116,7 +116,8 @@ async fn market() {
     for function in ["crawl", "normalize", "nlp", "aggregate", "notify"] {
         kube.condition("fn", function, "Ready", "True").await;
     }
-    let address = kubectl(kube.cluster, &["-n", OPERATOR, "get", "service", "tidemill-edge", "-o=jsonpath={.spec.clusterIP}"]);
+    let address =
+        kubectl(kube.cluster, &["-n", OPERATOR, "get", "service", "tidemill-edge", "-o=jsonpath={.spec.clusterIP}"]);
     let address = address.expect("the edge's Service");
     let url = format!("ws://{address}/ws/prices");
     let (mut socket, _) = ClientBuilder::new().uri(&url).expect("an address").connect().await.expect("a socket");

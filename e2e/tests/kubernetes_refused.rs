@@ -4,8 +4,9 @@
 use tidemill_api::{check, manifest};
 use tidemill_e2e::{
     bed::{numbered, text},
-    kube::{Kube, echo, kafka_cluster},
+    kube::{Kube, OPERATOR, echo, kafka_cluster, kubectl},
 };
+use tidemill_testbed::kafka::{Cluster as Kafka, MECHANISM, PASSWORD, Size, USER};
 
 /// A whole manifest in which a test breaks one thing.
 const WHOLE: &str = r#"apiVersion: tidemill.dev/v1alpha1
@@ -166,4 +167,40 @@ async fn a_pod_that_cannot_run_says_why_in_the_functions_status() {
     kube.apply(&wrong).expect("it is accepted");
     let message = kube.because("fn", "wrong", "Ready", "InitFailed").await;
     assert!(message.contains("exit code") && message.contains("SLEEP_MS"), "{message}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_clusters_password_comes_from_its_secret_and_is_shown_nowhere() {
+    let kube = Kube::bare("password").await;
+    let input = kube.bed.topic("in", 1, &[]).await;
+    let output = kube.bed.topic("out", 1, &[]).await;
+    let servers = Kafka::new(Size::One).expect("the testbed's Kafka").bootstrap_for_users();
+    let cluster = format!(
+        r#"apiVersion: tidemill.dev/v1alpha1
+kind: KafkaCluster
+metadata: {{name: main}}
+spec:
+  bootstrapServers: ["{servers}"]
+  sasl: {{mechanism: {MECHANISM}, username: {USER}, password: {{name: kafka-user, key: password}}}}
+"#
+    );
+    kube.apply(&cluster).expect("it is accepted");
+    let (reason, message) = kube.condition("kc", "main", "Ready", "False").await;
+    assert!(reason == "SecretNotFound" && message.contains("kafka-user"), "{reason}: {message}");
+    kube.run(&["create", "secret", "generic", "kafka-user", "--from-literal=password=wrong"]);
+    kube.because("kc", "main", "Ready", "ClusterUnreachable").await;
+    let right = format!(r#"{{"stringData":{{"password":"{PASSWORD}"}}}}"#);
+    kube.run(&["patch", "secret", "kafka-user", "-p", &right]);
+    kube.condition("kc", "main", "Ready", "True").await;
+    kube.apply(&echo("echo", &input, &output, "  scaling: {min: 1, max: 1}\n")).expect("it is accepted");
+    kube.bed.produce(&input, &numbered(100, 50, 1)).await;
+    kube.bed.drained(&input, &input).await;
+    assert_eq!(kube.bed.records(&output).await.len(), 100);
+    let shown = kube.run(&["get", "fn,kc,deployments,pods,events", "-o", "yaml"]);
+    let logged =
+        kubectl(kube.cluster, &["-n", OPERATOR, "logs", "-l", "app.kubernetes.io/name=tidemill-operator", "--tail=-1"]);
+    let said = kube.run(&["logs", "deployment/echo", "-c", "runner"]);
+    for text in [&shown, &logged.expect("the operator's log"), &said] {
+        assert!(!text.contains(PASSWORD), "the password is shown");
+    }
 }

@@ -57,9 +57,10 @@ impl Observer {
     /// Starts to look at the cluster named `key`.
     #[must_use]
     pub fn start(key: String, connection: Connection, loads: Arc<Loads>, triggers: Triggers) -> Self {
-        let (groups, health, topics): (Arc<Mutex<BTreeMap<String, Group>>>, Arc<Mutex<Health>>, Arc<_>) =
-            Default::default();
+        let groups: Arc<Mutex<BTreeMap<String, Group>>> = Arc::default();
         let wanted: Arc<Mutex<BTreeMap<String, Vec<String>>>> = Arc::default();
+        let topics: Arc<Mutex<BTreeMap<String, i32>>> = Arc::default();
+        let health: Arc<Mutex<Health>> = Arc::default();
         let (stale, stop): (Arc<AtomicBool>, Arc<AtomicBool>) = Default::default();
         let mut watch = Watch {
             groups: groups.clone(),

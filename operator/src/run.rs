@@ -15,9 +15,11 @@ use anyhow::{Context as _, Result, bail};
 use backon::{ExponentialBuilder, Retryable};
 use clap::Parser;
 use futures::{Stream, StreamExt, future};
+use http::{Method, Request};
 use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::{
     Api, Client, Resource,
+    client::{Body, ClientBuilder},
     runtime::{
         Controller, WatchStreamExt,
         controller::{Action, Config},
@@ -40,6 +42,7 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
+use tower::util::MapRequestLayer;
 use tracing::{debug, info, warn};
 
 /// How often runners are asked what they have done.
@@ -99,16 +102,15 @@ pub async fn run(args: Args) -> Result<()> {
         TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
     let readiness = Readiness::default();
     tokio::spawn(admin::serve(listener, readiness.clone()));
-    let client = Client::try_default().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
+    let client = client().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
     let wait = ExponentialBuilder::default().with_max_delay(Duration::from_secs(5)).without_max_times();
     let lease = || async {
         has_crds(&client).await?;
         Lease::wait_for(client.clone(), &args.namespace, "tidemill-operator", &args.identity).await
     };
-    let lease = lease
-        .retry(wait)
-        .when(|error| error.downcast_ref::<NoCrds>().is_none())
-        .notify(|error, pause| warn!(error = format!("{error:#}"), retry_in = ?pause, "the API server cannot be used yet"));
+    let lease = lease.retry(wait).when(|error| error.downcast_ref::<NoCrds>().is_none()).notify(
+        |error, pause| warn!(error = format!("{error:#}"), retry_in = ?pause, "the API server cannot be used yet"),
+    );
     let mut lease = tokio::select! {
         lease = lease => lease?,
         () = stop.cancelled() => return Ok(()),
@@ -128,6 +130,33 @@ pub async fn run(args: Args) -> Result<()> {
     Ok(())
 }
 
+/// A client that counts its requests: what a watch could have told must not be asked for.
+async fn client() -> Result<Client> {
+    let config = kube::Config::infer().await?;
+    Ok(ClientBuilder::try_from(config)?.with_layer(&MapRequestLayer::new(counted)).build())
+}
+
+fn counted(request: Request<Body>) -> Request<Body> {
+    let watch = request.uri().query().is_some_and(|query| query.contains("watch=true"));
+    let verb = match *request.method() {
+        Method::GET if watch => "watch",
+        Method::GET => "get",
+        Method::PATCH => "patch",
+        Method::POST => "create",
+        Method::PUT => "update",
+        Method::DELETE => "delete",
+        _ => "other",
+    };
+    // What is named after `/apis/<group>/<version>/namespaces/<namespace>` or right after the version.
+    let resource = request.uri().path().split('/').rfind(|part| RESOURCES.contains(part)).unwrap_or("other").to_owned();
+    metrics::counter!("tidemill_operator_api_requests_total", "verb" => verb, "resource" => resource).increment(1);
+    request
+}
+
+/// The resources that the operator asks for.
+const RESOURCES: [&str; 8] =
+    ["functions", "kafkaclusters", "topics", "deployments", "pods", "secrets", "events", "leases"];
+
 /// The cluster does not know our kinds.
 #[derive(Debug, thiserror::Error)]
 #[error("the CRDs are not installed: `helm install tidemill-crds charts/tidemill-crds`")]
@@ -138,9 +167,7 @@ async fn has_crds(client: &Client) -> Result<()> {
     let functions: Api<Function> = Api::all(client.clone());
     match functions.list_metadata(&kube::api::ListParams::default().limit(1)).await {
         Ok(_) => Ok(()),
-        Err(kube::Error::Api(status)) if status.code == 404 => {
-            Err(NoCrds.into())
-        }
+        Err(kube::Error::Api(status)) if status.code == 404 => Err(NoCrds.into()),
         Err(error) => Err(error).context("failed to list Functions"),
     }
 }

@@ -8,8 +8,9 @@ use crate::{
     pool::{Health, Queue},
     runtime_api::{self, Progress, Slot, Slots},
 };
+use parking_lot::Mutex;
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     ffi::OsString,
     io,
     net::SocketAddr,
@@ -39,6 +40,8 @@ const PATIENCE: Duration = Duration::from_secs(2);
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
 /// The longest line of a function's output that is kept in one piece, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
+/// How much of what a process wrote last to standard error is told with its end, in bytes.
+const LAST_WORDS: usize = 400;
 
 /// How to start the function.
 #[derive(Clone, Debug)]
@@ -81,6 +84,8 @@ enum End {
     Stopped,
     /// It asked for work at least once.
     AfterWork(String),
+    /// It never asked for work, and said why in an init error.
+    Explained(String),
     /// It never asked for work.
     BeforeWork(String),
 }
@@ -100,7 +105,7 @@ impl Supervisor {
                     warn!(reason, "function process ended");
                     pause = PAUSES.0;
                 }
-                End::BeforeWork(reason) => {
+                End::BeforeWork(reason) | End::Explained(reason) => {
                     warn!(reason, retry_in = ?pause, "function process failed to start");
                     metrics::counter!("tidemill_runner_init_failures_total").increment(1);
                     self.health.send_replace(Health::Failing(reason));
@@ -120,7 +125,8 @@ impl Supervisor {
         let address = listener.local_addr()?.to_string();
         let (slot, mut changes) = Slot::new(self.queue.clone(), &self.bootstrap.function);
         let mut process = self.spawn(&address)?;
-        let forwarders = forward_output(&mut process, &slot);
+        let last_words = Arc::new(Mutex::new(LastWords::default()));
+        let forwarders = forward_output(&mut process, &slot, &last_words);
         let slots = Slots { all: vec![slot.clone()], caller: watch::Sender::new(None) };
         let api = runtime_api::routes(Arc::new(slots)).into_make_service_with_connect_info::<SocketAddr>();
         let server = tokio::spawn(async move { axum::serve(listener, api).await });
@@ -154,7 +160,10 @@ impl Supervisor {
             // The pipes close with the process group; a grandchild that keeps one is not waited for.
             drop(tokio::time::timeout(Duration::from_millis(200), forwarder).await);
         }
-        Ok(end)
+        Ok(match end {
+            End::BeforeWork(reason) => End::BeforeWork(last_words.lock().after(reason)),
+            end => end,
+        })
     }
 
     fn ended(&self, slot: &Slot, status: ExitStatus) -> End {
@@ -166,7 +175,7 @@ impl Supervisor {
         };
         state.end(Failed::Crash(reason.clone()));
         match complaint {
-            Some(complaint) => End::BeforeWork(format!("{} reported an init error: {complaint}", self.program())),
+            Some(complaint) => End::Explained(format!("{} reported an init error: {complaint}", self.program())),
             None if slot.progress.borrow().asked => End::AfterWork(reason),
             None => End::BeforeWork(format!("{} ended before it asked for work: {reason}", self.program())),
         }
@@ -221,14 +230,57 @@ fn describe(status: ExitStatus) -> String {
     }
 }
 
+/// The last lines of a process's standard error, as many as fit.
+#[derive(Debug, Default)]
+struct LastWords {
+    lines: VecDeque<String>,
+    bytes: usize,
+}
+
+impl LastWords {
+    fn heard(&mut self, line: &str) {
+        let line = line.trim();
+        if line.is_empty() {
+            return;
+        }
+        let line = &line[..line.floor_char_boundary(LAST_WORDS)];
+        let line = line.replace(char::is_control, " ");
+        self.bytes += line.len();
+        self.lines.push_back(line);
+        while self.bytes > LAST_WORDS
+            && let Some(first) = self.lines.pop_front()
+        {
+            self.bytes -= first.len();
+        }
+    }
+
+    /// The reason, with what the process said of it.
+    fn after(&self, reason: String) -> String {
+        self.lines
+            .iter()
+            .enumerate()
+            .fold(reason, |text, (index, line)| text + if index == 0 { ": " } else { " | " } + line)
+    }
+}
+
 /// The function's own output becomes log lines with the request id in flight.
-fn forward_output(process: &mut Child, slot: &Arc<Slot>) -> Vec<tokio::task::JoinHandle<()>> {
-    let stdout = process.stdout.take().map(|pipe| tokio::spawn(forward(pipe, "stdout", slot.clone())));
-    let stderr = process.stderr.take().map(|pipe| tokio::spawn(forward(pipe, "stderr", slot.clone())));
+fn forward_output(
+    process: &mut Child,
+    slot: &Arc<Slot>,
+    last_words: &Arc<Mutex<LastWords>>,
+) -> Vec<tokio::task::JoinHandle<()>> {
+    let stdout = process.stdout.take().map(|pipe| tokio::spawn(forward(pipe, "stdout", slot.clone(), None)));
+    let last_words = Some(last_words.clone());
+    let stderr = process.stderr.take().map(|pipe| tokio::spawn(forward(pipe, "stderr", slot.clone(), last_words)));
     stdout.into_iter().chain(stderr).collect()
 }
 
-async fn forward(pipe: impl AsyncRead + Unpin, stream: &'static str, slot: Arc<Slot>) {
+async fn forward(
+    pipe: impl AsyncRead + Unpin,
+    stream: &'static str,
+    slot: Arc<Slot>,
+    last_words: Option<Arc<Mutex<LastWords>>>,
+) {
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     loop {
@@ -237,6 +289,9 @@ async fn forward(pipe: impl AsyncRead + Unpin, stream: &'static str, slot: Arc<S
             Ok(0) => return,
             Ok(_) => {
                 let text = String::from_utf8_lossy(&line);
+                if let Some(last_words) = &last_words {
+                    last_words.lock().heard(&text);
+                }
                 let id = slot.state.lock().request_id().map(str::to_owned);
                 info!(target: "function", request_id = id, stream, "{}", text.trim_end());
             }
@@ -263,5 +318,25 @@ async fn read_line(reader: &mut (impl AsyncBufReadExt + Unpin), line: &mut Vec<u
         if end.is_some() || line.len() == LONGEST_LINE {
             return Ok(line.len());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{LAST_WORDS, LastWords};
+
+    #[test]
+    fn the_last_lines_that_fit_are_told() {
+        let mut words = LastWords::default();
+        assert_eq!(words.after("exit code 1".to_owned()), "exit code 1");
+        for line in ["first\n", "\n", "  second\tpart \r\n"] {
+            words.heard(line);
+        }
+        assert_eq!(words.after("exit code 1".to_owned()), "exit code 1: first | second part");
+        words.heard(&"é".repeat(LAST_WORDS));
+        words.heard("last");
+        assert_eq!(words.after("x".to_owned()), "x: last");
+        words.heard(&"é".repeat(LAST_WORDS));
+        assert_eq!(words.after(String::new()).len(), LAST_WORDS + 2);
     }
 }

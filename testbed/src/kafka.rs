@@ -8,6 +8,13 @@ const POM: &str = include_str!("../kafka/pom.xml");
 /// How long a broker may take to listen.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// How the listener for users asks who comes.
+pub const MECHANISM: &str = "SCRAM-SHA-512";
+/// The user that it knows.
+pub const USER: &str = "ann";
+/// That user's password.
+pub const PASSWORD: &str = "a-password-of-the-testbed";
+
 /// A cluster of brokers.
 #[derive(Clone, Debug)]
 pub struct Cluster {
@@ -47,6 +54,13 @@ impl Cluster {
     #[must_use]
     pub fn bootstrap_for_pods(&self) -> String {
         let addresses = self.brokers.iter().map(|broker| kubernetes::address_for_pods(pods_port(broker)));
+        addresses.collect::<Vec<_>>().join(",")
+    }
+
+    /// `host:port,…` for pods of the testbed's Kubernetes, where only [`USER`] is let in.
+    #[must_use]
+    pub fn bootstrap_for_users(&self) -> String {
+        let addresses = self.brokers.iter().map(|broker| kubernetes::address_for_pods(users_port(broker)));
         addresses.collect::<Vec<_>>().join(",")
     }
 
@@ -97,7 +111,9 @@ impl Cluster {
             fs::write(&config, self.properties(index))?;
             run(java(jars, "256m", "kafka.tools.StorageTool")
                 .args(["format", "-t", "VGlkZW1pbGxUZXN0YmVkMQ", "-c"])
-                .arg(&config))
+                .arg(&config)
+                .arg("--add-scram")
+                .arg(format!("{MECHANISM}=[name={USER},password={PASSWORD}]")))
             .context("failed to format the broker's folder")?;
         }
         let arguments = [
@@ -124,19 +140,27 @@ impl Cluster {
             format!("node.id={}", index + 1),
             format!("controller.quorum.voters={}", voters.join(",")),
             format!(
-                "listeners=PLAINTEXT://{},PODS://{ip}:{},CONTROLLER://{ip}:{}",
+                "listeners=PLAINTEXT://{},PODS://{ip}:{},USERS://{ip}:{},CONTROLLER://{ip}:{}",
                 broker.address,
                 pods_port(broker),
+                users_port(broker),
                 controller(broker)
             ),
             // A client goes on to the address that its listener advertises, so pods need their own.
             format!(
-                "advertised.listeners=PLAINTEXT://{},PODS://{}",
+                "advertised.listeners=PLAINTEXT://{},PODS://{},USERS://{}",
                 broker.address,
-                kubernetes::address_for_pods(pods_port(broker))
+                kubernetes::address_for_pods(pods_port(broker)),
+                kubernetes::address_for_pods(users_port(broker))
             ),
             "controller.listener.names=CONTROLLER".to_owned(),
-            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PODS:PLAINTEXT".to_owned(),
+            "listener.security.protocol.map=CONTROLLER:PLAINTEXT,PLAINTEXT:PLAINTEXT,PODS:PLAINTEXT,USERS:SASL_PLAINTEXT"
+                .to_owned(),
+            format!("sasl.enabled.mechanisms={MECHANISM}"),
+            format!(
+                "listener.name.users.{}.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;",
+                MECHANISM.to_lowercase()
+            ),
             format!("log.dirs={}", broker.folder().join("data").display()),
             format!("default.replication.factor={replicas}"),
             format!("min.insync.replicas={in_sync}"),
@@ -152,6 +176,10 @@ impl Cluster {
         ]
         .join("\n")
     }
+}
+
+const fn users_port(broker: &Daemon) -> u16 {
+    broker.address.port() + 8
 }
 
 const fn pods_port(broker: &Daemon) -> u16 {

@@ -37,6 +37,8 @@ pub struct Function {
     round: u64,
     pause: Duration,
     not_before: Option<Instant>,
+    /// The failure to start that was told last, while it lasts.
+    told: Option<String>,
 }
 
 impl Function {
@@ -57,6 +59,7 @@ impl Function {
             round: 0,
             pause: PAUSES.0,
             not_before: None,
+            told: None,
         }
     }
 
@@ -92,6 +95,28 @@ impl Function {
     #[must_use]
     pub fn failing(&self) -> Option<String> {
         self.replicas.iter().find_map(|replica| replica.report().failing)
+    }
+
+    /// A line where it has changed whether, or why, the function cannot start.
+    pub fn news(&mut self) -> Option<String> {
+        let name = &self.plan.name;
+        match (self.failing(), &self.told) {
+            (Some(reason), told) if told.as_ref() != Some(&reason) => {
+                warn!(function = name, reason, "the function cannot start");
+                let line = format!("{name}: cannot start: {reason}");
+                self.told = Some(reason);
+                Some(line)
+            }
+            // Between two replicas that fail, nothing is known.
+            (None, Some(_)) if self.replicas.is_empty() || self.ready().is_some() => {
+                let how = if self.replicas.is_empty() { "is not tried any more" } else { "has started" };
+                info!(function = name, "the function {how}");
+                let line = format!("{name}: {how}");
+                self.told = None;
+                Some(line)
+            }
+            _ => None,
+        }
     }
 
     /// Takes in what was seen of its group and decides how many replicas it should have.

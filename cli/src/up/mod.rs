@@ -68,6 +68,9 @@ impl Up {
         let mut run = run::Run::start(&self, folder, &state, stop).await?;
         let result = run.until_done().await;
         let totals = run.stop().await?;
+        if !self.once {
+            self.say(&format!("stopped; state kept in {}", place.display()));
+        }
         result?;
         if self.once {
             summary::Summary::new(started.elapsed(), totals).print(self.output)?;

@@ -27,7 +27,7 @@ use tidemill_api::{
 };
 use tidemill_kafka::{Connection, ensure_topics};
 use tidemill_runner::{
-    config::{self, Access, Code, Config},
+    config::{Access, Code, Config},
     consumer,
     stats::Totals,
 };
@@ -75,9 +75,6 @@ impl<'a> Run<'a> {
     /// Starts services, topics, companions, edge and clocks; replicas come with the load.
     pub async fn start(up: &'a Up, folder: Folder, state: &'a State, stop: CancellationToken) -> Result<Self> {
         let plans: Vec<Plan> = folder.functions.iter().map(|(function, _)| Plan::of(function)).collect();
-        for plan in &plans {
-            config::supported(plan).with_context(|| format!("function {}", plan.name))?;
-        }
         for (function, place) in &folder.functions {
             program::find(function, place)?;
         }
@@ -162,6 +159,11 @@ impl<'a> Run<'a> {
             self.broker_answers(&seen)?;
             if count.is_multiple_of(SPACE) {
                 self.state.can_go_on()?;
+            }
+            for line in self.functions.iter_mut().filter_map(Function::news) {
+                if self.up.once || !board.is_drawn() {
+                    self.up.say(&line);
+                }
             }
             if !self.up.once && count.is_multiple_of(DRAW) {
                 board.draw(&self.functions);

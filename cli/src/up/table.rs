@@ -20,9 +20,14 @@ impl Default for Board {
 }
 
 impl Board {
-    /// Draws the functions; without a terminal, only what has changed in replicas or reasons.
+    /// Whether it is drawn: else it is told in lines.
+    pub fn is_drawn(&self) -> bool {
+        self.term.is_term()
+    }
+
+    /// Draws the functions; without a terminal, only what has changed in replicas.
     pub fn draw(&mut self, functions: &[Function]) {
-        if !self.term.is_term() {
+        if !self.is_drawn() {
             self.tell(functions);
             return;
         }
