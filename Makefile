@@ -54,10 +54,10 @@ generate: target ## Write the files that are made from code
 check-generated: target
 	$(CARGO) run --release -p xtask -- crds --check
 
-bench: build ## Throughput beside a bare consumer
+bench: setup-test build ## Measure; ONLY=throughput beside a bare consumer, ONLY=operator with 100 Functions
 	$(BIN)/testbed kafka start
-	$(CARGO) bench --profile release -p tidemill-e2e
-	$(BIN)/testbed kafka stop
+	$(CARGO) bench --profile release --workspace $(if $(ONLY),--bench $(ONLY),--bench throughput --bench operator)
+	$(BIN)/testbed down
 
 images: build ## Write the container images to target/images, without a container engine
 	$(CARGO) run --release -p xtask -- images
