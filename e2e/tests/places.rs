@@ -111,6 +111,6 @@ async fn a_long_error_is_cut_so_that_the_letter_fits_beside_its_record() {
     assert_eq!(letters.len(), 1);
     assert_eq!(letters[0].value.as_deref(), Some(value.as_bytes()), "the record is whole");
     let (_, message) = letter::reason(&letters[0]);
-    assert!(message.starts_with("the function does not like `poison") && message.len() < 5000, "{}", message.len());
+    assert!(message.contains("the function does not like `poison") && message.len() < 5000, "{}", message.len());
     runner.stop().await;
 }
