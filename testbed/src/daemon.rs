@@ -127,7 +127,17 @@ impl Daemon {
             }
             sleep(Duration::from_millis(20));
         }
+        self.wait_until_silent();
         Ok(())
+    }
+
+    /// A process that is ending has lost its command line some time before its sockets: whoever
+    /// starts it again must find its port free. Something else may listen there: not for ever.
+    pub fn wait_until_silent(&self) {
+        let started = Instant::now();
+        while self.listens() && started.elapsed() < Duration::from_secs(5) {
+            sleep(Duration::from_millis(10));
+        }
     }
 
     /// Stops it and forgets its data.

@@ -32,6 +32,7 @@ pub fn kill(daemon: &Daemon) -> Result<()> {
     while daemon.pid().is_some() {
         thread::sleep(Duration::from_millis(10));
     }
+    daemon.wait_until_silent();
     Ok(())
 }
 
