@@ -62,8 +62,10 @@ impl Firings {
 }
 
 /// How the clock stands.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tick {
+    /// The status as it is now: the watch may tell it later.
+    pub status: FunctionStatus,
     /// A firing waits for its outcome.
     pub due: bool,
     /// When to look again.
@@ -90,8 +92,8 @@ pub async fn tick(
     {
         info!(function = key, time = pending, "schedule event done");
         status.last_schedule_time = status.pending_schedule_time.take();
+        // It stays known as done: the next look may still see the status from before.
         status::patch(function, &status, context).await?;
-        context.firings.remove(&key);
     }
     if status.pending_schedule_time.is_none() {
         let since = status.last_schedule_time.as_deref().and_then(parse).or_else(|| created(function)).unwrap_or(now);
@@ -110,7 +112,7 @@ pub async fn tick(
     let due = status.pending_schedule_time.is_some();
     let cooldown = validated.plan.scaling.cooldown.get();
     let look_again = until.min(if due { Duration::from_secs(1) } else { cooldown.max(Duration::from_secs(1)) });
-    Ok(Tick { due, look_again: look_again.min(LOOK) + Duration::from_millis(5) })
+    Ok(Tick { status, due, look_again: look_again.min(LOOK) + Duration::from_millis(5) })
 }
 
 /// Posts the pending event to a pod that is ready, once at a time.

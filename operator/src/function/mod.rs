@@ -39,7 +39,7 @@ pub enum Error {
 ///
 /// # Errors
 /// When the API server or Kafka does not answer; it is tried again.
-pub async fn reconcile(function: Arc<Function>, context: Arc<Context>) -> Result<Action, Error> {
+pub async fn reconcile(mut function: Arc<Function>, context: Arc<Context>) -> Result<Action, Error> {
     if function.metadata.deletion_timestamp.is_some() {
         return Ok(Action::await_change());
     }
@@ -56,6 +56,12 @@ pub async fn reconcile(function: Arc<Function>, context: Arc<Context>) -> Result
     let running = running.and_then(|deployment| deployment.spec.as_ref()?.replicas).unwrap_or_default();
     let running = u32::try_from(running).unwrap_or_default();
     let key = key_of(&*function);
+    for cluster in context.clusters.all() {
+        // It may have named another cluster before, whose group of it says nothing any more.
+        if cluster.key != validated.trigger_cluster.key || validated.plan.kafka().is_none() {
+            cluster.observer.remove(&key);
+        }
+    }
     for cluster in [Some(&validated.trigger_cluster), validated.output_cluster.as_ref()].into_iter().flatten() {
         cluster.observer.want(&key, validated.topics_in(cluster));
     }
@@ -73,9 +79,11 @@ pub async fn reconcile(function: Arc<Function>, context: Arc<Context>) -> Result
             }
         }
         TriggerPlan::Schedule(trigger) => {
-            let firing = schedule::tick(&function, trigger, &validated, &context).await?;
-            load = context.loads.demanded(&key, firing.due, std::time::Instant::now());
-            action = Action::requeue(firing.look_again);
+            let tick = schedule::tick(&function, trigger, &validated, &context).await?;
+            load = context.loads.demanded(&key, tick.due, std::time::Instant::now());
+            action = Action::requeue(tick.look_again);
+            // What was just written is where the status goes on from.
+            function = Arc::new(Function { status: Some(tick.status), ..(*function).clone() });
         }
     }
     let deployment = build::deployment(&function, &validated, &context.settings, load.replicas);
@@ -92,6 +100,8 @@ pub fn gone(key: &str, context: &Context) {
     context.loads.remove(key);
     context.applied.remove(key);
     context.firings.remove(key);
+    // One of the same name may have been made meanwhile, and reconciled before this was heard.
+    context.triggers.function(key);
 }
 
 /// Tries again later; one function's trouble delays no other.
