@@ -50,10 +50,12 @@ deny: target ## Licences, bans and sources of all dependencies
 
 generate: target ## Write the files that are made from code
 	$(CARGO) run --release -p xtask -- crds
+	$(CARGO) run --release -p xtask -- simulate
 	./scripts/chart-docs.sh
 
 check-generated: target
 	$(CARGO) run --release -p xtask -- crds --check
+	$(CARGO) run --release -p xtask -- simulate --check
 	./scripts/chart-docs.sh --check
 
 bench: setup-test build ## Measure; ONLY=throughput beside a bare consumer, ONLY=operator with 100 Functions

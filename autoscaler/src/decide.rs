@@ -1,67 +1,54 @@
-//! From lag, rates and capacity to a number of replicas.
+//! From lag, rates and capacity to a number of replicas and the reason for it.
 //!
-//! One jump to the answer on the way up; on the way down only after a quiet `cooldown`. What is
-//! not known holds the count: silence of a broker is never read as "no lag".
+//! One jump to the answer: the fewest replicas whose busiest drains its backlog in time. Limits
+//! follow, each with its words. What is not known is never read as nothing.
 
+use crate::share::Demand;
 use std::time::Duration;
 use tidemill_api::{Ordering, Scaling};
 
-/// What was seen of a function.
+/// How much later than asked a backlog may be gone before a replica is added for it.
+const LATE: f64 = 1.2;
+/// How much later than with all replicas there may be it may be gone with fewer.
+const NEARLY: f64 = 1.05;
+/// How busy the busiest replica may be when there are fewer of them than now.
+const ROOM: f64 = 0.9;
+
+/// How much more than others a partition must have to be called hot.
+const UNEVEN: f64 = 2.0;
+
+/// What is known of a function when it is decided.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Observation {
-    /// Records waiting; `None` while it is unknown.
-    pub lag: Option<u64>,
-    /// Records arriving a second (λ).
-    pub arrival_rate: f64,
-    /// Whether any arrived since the last observation.
+pub struct Facts {
+    /// Records waiting, on all partitions and on the one with most.
+    pub lag: (u64, u64),
+    /// Records arriving a second (λ), on all partitions and on the one with most, as they will be
+    /// when added replicas are there.
+    pub rate: (f64, f64),
+    /// Whether any arrived since the last look.
     pub arrived: bool,
-    /// Records a second that one replica works off (μ); `None` before it was measured.
-    pub capacity_per_replica: Option<f64>,
+    /// Records a second that one invocation works off (μ); `None` before it was measured.
+    pub per_invocation: Option<f64>,
+    /// Invocations in flight in a replica.
+    pub concurrency: u32,
     /// Partitions of the trigger's topics.
     pub partitions: u32,
     /// Replicas there are.
     pub replicas: u32,
-    /// How long fewer replicas than there are would have been enough.
-    pub quiet: Duration,
+    /// How long an added replica takes until it works.
+    pub start: Duration,
+    /// The most replicas that add something, and how that was seen.
+    pub bound: Option<(u32, String)>,
 }
 
-/// How many replicas, and why.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// Replicas wanted.
-    pub replicas: u32,
-    /// Replicas that the load alone asks for, before `cooldown` holds any back.
-    pub needed: u32,
-    /// Why this many, in words.
-    pub reason: String,
-}
-
-/// The decision for an observation.
+/// Replicas that the load asks for, within the limits, and why.
 #[must_use]
-pub fn decide(observation: &Observation, scaling: &Scaling, ordering: Ordering) -> Decision {
-    let Observation { replicas, quiet, .. } = *observation;
-    let Some(lag) = observation.lag else {
-        let held = replicas.clamp(scaling.min, scaling.max);
-        return Decision { replicas: held, needed: held, reason: "lag is unknown: held".to_owned() };
-    };
-    let (needed, reason) = needed(lag, observation, scaling, ordering);
-    if needed >= replicas {
-        return Decision { replicas: needed, needed, reason };
-    }
-    let cooldown = scaling.cooldown.get();
-    if quiet < cooldown {
-        let left = cooldown.saturating_sub(quiet).as_secs_f64().ceil();
-        let reason = format!("{reason}; {} more for {left:.0} s of cooldown", replicas - needed);
-        return Decision { replicas, needed, reason };
-    }
-    Decision { replicas: needed, needed, reason }
-}
-
-fn needed(lag: u64, observation: &Observation, scaling: &Scaling, ordering: Ordering) -> (u32, String) {
-    let asleep = observation.replicas == 0;
+pub fn needed(facts: &Facts, scaling: &Scaling, ordering: Ordering) -> (u32, String) {
+    let (lag, _) = facts.lag;
+    let asleep = facts.replicas == 0;
     let threshold = if asleep { u64::from(scaling.activation_lag) } else { 0 };
     // Without arrivals a rate is history, not a reason to stay.
-    if lag <= threshold && (asleep || !observation.arrived) {
+    if lag <= threshold && (asleep || !facts.arrived) {
         let reason = if scaling.min > 0 {
             format!("no lag: the minimum of {}", scaling.min)
         } else if lag > 0 {
@@ -71,127 +58,196 @@ fn needed(lag: u64, observation: &Observation, scaling: &Scaling, ordering: Orde
         };
         return (scaling.min, reason);
     }
-    let (asked, words) = by_load(lag, observation, scaling);
-    let limit = if ordering == Ordering::Partition { observation.partitions.max(1) } else { u32::MAX };
-    let capped = asked.min(limit).min(scaling.max).max(scaling.min).max(1);
-    let reason = if capped == asked {
-        words
-    } else if capped > asked {
-        format!("{words}; the minimum is {capped}")
-    } else if limit <= scaling.max {
-        format!("{words}; {limit} partitions allow no more")
-    } else {
-        format!("{words}; the maximum is {}", scaling.max)
+    // A partition has one owner in its group: more replicas than partitions have nothing to do.
+    let cap = scaling.max.min(facts.partitions.max(1));
+    let (asked, mut words) = match (scaling.lag_per_replica, facts.per_invocation) {
+        (Some(each), _) => by_lag(lag, each, facts),
+        (None, Some(speed)) if speed > 0.0 => by_time(facts, scaling, ordering, speed, cap),
+        _ => (1, format!("{lag} waiting; capacity not measured yet")),
     };
-    (capped, reason)
+    let mut count = asked;
+    if count > cap {
+        let why = if cap < scaling.max {
+            format!("{} partitions allow no more", facts.partitions)
+        } else {
+            format!("the maximum is {cap}")
+        };
+        (count, words) = (cap, format!("{words}; {why}"));
+    }
+    let share = share_of(facts, ordering);
+    if share.as_good_as(count) < count {
+        let fewer = share.as_good_as(count);
+        words = format!("{words}; {count} would leave the busiest as busy as {fewer}");
+        count = fewer;
+    }
+    if let Some((bound, how)) = &facts.bound
+        && *bound < count
+    {
+        (count, words) = (*bound, format!("{words}; {how}"));
+    }
+    let floor = scaling.min.max(1);
+    if count < floor {
+        (count, words) = (floor, format!("{words}; the minimum is {floor}"));
+    }
+    (count, words)
 }
 
-/// Replicas that lag and rate ask for, without limits.
-fn by_load(lag: u64, observation: &Observation, scaling: &Scaling) -> (u32, String) {
-    if let Some(per_replica) = scaling.lag_per_replica {
-        let asked = ceil(lag as f64 / f64::from(per_replica.max(1)));
-        return (asked, format!("{lag} waiting, {per_replica} a replica"));
-    }
+/// KEDA's way: a replica for each so many records.
+fn by_lag(lag: u64, each: u32, facts: &Facts) -> (u32, String) {
+    let asked = u32::try_from(lag.div_ceil(u64::from(each.max(1)))).unwrap_or(u32::MAX).max(1);
+    // A rate alone needs replicas too: their lag is small only because they are there.
+    let words = format!("{lag} waiting, {each} a replica");
+    let busy = facts.per_invocation.map_or(0.0, |speed| facts.rate.0 / (speed * f64::from(facts.concurrency.max(1))));
+    let kept = (busy.ceil() as u32).min(facts.replicas);
+    if kept > asked { (kept, format!("{words}; {:.0}/s arriving need {kept}", facts.rate.0)) } else { (asked, words) }
+}
+
+/// The fewest replicas whose busiest is done in time, or nearly as soon as with all there may be.
+fn by_time(facts: &Facts, scaling: &Scaling, ordering: Ordering, speed: f64, cap: u32) -> (u32, String) {
     let target = scaling.drain_target.map_or(Duration::from_secs(10), tidemill_api::Duration::get);
     let seconds = target.as_secs_f64().max(0.001);
-    let rate = observation.arrival_rate;
-    match observation.capacity_per_replica {
-        Some(capacity) if capacity > 0.0 => {
-            let asked = ceil((lag as f64 / seconds + rate) / capacity).max(1);
-            let words =
-                format!("{lag} waiting, {rate:.0}/s arriving, {capacity:.0}/s a replica, to drain in {seconds:.0} s");
-            (asked, words)
-        }
-        _ => (1, format!("{lag} waiting; capacity not measured yet")),
+    let later = (seconds - facts.start.as_secs_f64()).max(seconds / 4.0);
+    let demand = |within: f64| Demand {
+        total: facts.lag.0 as f64 / within + facts.rate.0,
+        hottest: facts.lag.1 as f64 / within + facts.rate.1,
+        per_invocation: speed,
+        ..share_of(facts, ordering)
+    };
+    let (soon, late) = (demand(seconds), demand(later));
+    let loads = |replicas: u32| {
+        let demand = if replicas > facts.replicas { late } else { soon };
+        (demand.busiest(replicas), demand.hottest(replicas))
+    };
+    let best = loads(cap);
+    let fits = |replicas: &u32| {
+        let limit = if *replicas < facts.replicas { ROOM } else { LATE };
+        let (busiest, hottest) = loads(*replicas);
+        busiest <= limit.max(best.0 * NEARLY) && hottest <= limit.max(best.1 * NEARLY)
+    };
+    let asked = (1..=cap).find(fits).unwrap_or(cap);
+    let capacity = soon.capacity(soon.share(asked));
+    let mut words = format!(
+        "{} waiting, {:.0}/s arriving, {capacity:.0}/s a replica, to drain in {seconds:.0} s",
+        facts.lag.0, facts.rate.0
+    );
+    let (busiest, hottest) = loads(asked);
+    if busiest <= LATE && hottest <= LATE {
+        return (asked, words);
     }
+    // It takes longer than asked. Why?
+    let uneven = soon.hottest * f64::from(facts.partitions) > soon.total * UNEVEN;
+    if busiest <= LATE && uneven {
+        words = format!("{words}; one partition has more than a replica can do in that time");
+        return (asked, words);
+    }
+    // What would be enough if there were no limits.
+    let unlimited = (soon.total / capacity).ceil().min(f64::from(u32::MAX)) as u32;
+    (unlimited.max(asked), words)
 }
 
-fn ceil(value: f64) -> u32 {
-    // Saturates: more than u32::MAX replicas is cut by the limits anyway.
-    value.ceil() as u32
+fn share_of(facts: &Facts, ordering: Ordering) -> Demand {
+    let Facts { partitions, concurrency, .. } = *facts;
+    Demand { partitions, total: 0.0, hottest: 0.0, per_invocation: 1.0, concurrency, ordering }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Decision, Observation, decide};
+    use super::{Facts, needed};
     use proptest::prelude::*;
     use std::time::Duration;
     use tidemill_api::{Ordering, Scaling};
 
-    fn seen(lag: Option<u64>, rate: f64, capacity: Option<f64>, replicas: u32) -> Observation {
-        Observation {
-            lag,
-            arrival_rate: rate,
+    fn seen(lag: u64, rate: f64, speed: Option<f64>, replicas: u32) -> Facts {
+        Facts {
+            lag: (lag, lag / 12),
+            rate: (rate, rate / 12.0),
             arrived: rate > 0.0,
-            capacity_per_replica: capacity,
+            per_invocation: speed,
+            concurrency: 1,
             partitions: 12,
             replicas,
-            quiet: Duration::ZERO,
+            start: Duration::ZERO,
+            bound: None,
         }
     }
 
-    fn check(observation: &Observation, scaling: &Scaling, replicas: u32, words: &str) {
-        let decision = decide(observation, scaling, Ordering::Partition);
-        assert_eq!(decision.replicas, replicas, "{observation:?}: {decision:?}");
-        assert!(decision.reason.contains(words), "{observation:?}: {decision:?}");
+    fn check(facts: &Facts, scaling: &Scaling, replicas: u32, words: &str) {
+        let (count, reason) = needed(facts, scaling, Ordering::Partition);
+        assert_eq!(count, replicas, "{facts:?}: {reason}");
+        assert!(reason.contains(words), "{facts:?}: {reason}");
     }
 
     #[test]
     fn the_count_follows_the_load_within_the_limits() {
         let scaling = Scaling { max: 20, ..Scaling::default() };
-        check(&seen(Some(0), 0.0, None, 0), &scaling, 0, "no lag");
-        check(&seen(Some(5), 0.0, None, 0), &scaling, 1, "not measured");
-        check(&seen(Some(3000), 0.0, Some(50.0), 0), &scaling, 6, "3000 waiting");
-        check(&seen(Some(3000), 100.0, Some(50.0), 0), &scaling, 8, "100/s arriving");
-        check(&seen(Some(1_000_000), 0.0, Some(50.0), 1), &scaling, 12, "12 partitions");
-        check(&seen(Some(1_000_000), 0.0, Some(50.0), 1), &Scaling { max: 4, ..scaling }, 4, "maximum is 4");
-        check(&seen(Some(1), 0.0, Some(50.0), 0), &Scaling { min: 2, ..scaling }, 2, "minimum");
+        check(&seen(0, 0.0, None, 0), &scaling, 0, "no lag");
+        check(&seen(5, 0.0, None, 0), &scaling, 1, "not measured");
+        check(&seen(3000, 0.0, Some(50.0), 0), &scaling, 6, "3000 waiting");
+        check(&seen(3000, 100.0, Some(50.0), 0), &scaling, 12, "100/s arriving");
+        check(&seen(1_000_000, 0.0, Some(50.0), 1), &scaling, 12, "12 partitions");
+        check(&seen(1_000_000, 0.0, Some(50.0), 1), &Scaling { max: 4, ..scaling }, 4, "maximum is 4");
+        check(&seen(1, 0.0, Some(50.0), 0), &Scaling { min: 2, ..scaling }, 2, "minimum");
+        check(&seen(1_000_000, 0.0, Some(50.0), 1), &Scaling { max: 10, ..scaling }, 6, "as busy as 6");
+    }
+
+    #[test]
+    fn replicas_that_must_start_first_have_less_time() {
+        let scaling = Scaling { max: 20, ..Scaling::default() };
+        let slow = Facts { start: Duration::from_secs(5), ..seen(3000, 0.0, Some(50.0), 1) };
+        check(&slow, &scaling, 12, "3000 waiting");
+        check(&Facts { replicas: 6, ..slow }, &scaling, 6, "3000 waiting");
+    }
+
+    #[test]
+    fn a_hot_partition_is_no_reason_for_more() {
+        let scaling = Scaling { max: 12, ..Scaling::default() };
+        let hot = Facts { lag: (3000, 2900), ..seen(3000, 0.0, Some(50.0), 1) };
+        let (count, reason) = needed(&hot, &scaling, Ordering::Partition);
+        assert!(count <= 4 && reason.contains("one partition"), "{count}: {reason}");
+    }
+
+    #[test]
+    fn fewer_only_where_they_have_room() {
+        let scaling = Scaling { max: 12, ..Scaling::default() };
+        check(&seen(1, 190.0, Some(50.0), 4), &scaling, 4, "190/s");
+        check(&seen(1, 150.0, Some(50.0), 6), &scaling, 4, "150/s");
+        check(&seen(1, 185.0, Some(50.0), 6), &scaling, 6, "185/s");
     }
 
     #[test]
     fn kedas_way_counts_lag() {
-        let scaling = Scaling { lag_per_replica: Some(100), ..Scaling::default() };
-        for (lag, replicas) in [(1, 1), (100, 1), (101, 2), (1000, 10), (99_999, 10)] {
-            check(&seen(Some(lag), 0.0, Some(1.0), 0), &scaling, replicas, "100 a replica");
+        let scaling = Scaling { lag_per_replica: Some(100), max: 12, ..Scaling::default() };
+        for (lag, replicas) in [(1, 1), (100, 1), (101, 2), (600, 6), (1000, 6), (99_999, 12)] {
+            check(&seen(lag, 0.0, Some(1.0), 0), &scaling, replicas, "100 a replica");
         }
     }
 
     #[test]
-    fn unknown_lag_holds() {
-        check(&seen(None, 0.0, Some(1.0), 3), &Scaling::default(), 3, "unknown");
+    fn more_than_what_limits_from_behind_is_not_asked_for() {
+        let bound = Some((3, "6 did no more".to_owned()));
+        let facts = Facts { bound, ..seen(3000, 0.0, Some(50.0), 3) };
+        check(&facts, &Scaling::default(), 3, "6 did no more");
     }
 
     #[test]
     fn activation_lag_keeps_a_resting_function_at_rest() {
         let scaling = Scaling { activation_lag: 10, ..Scaling::default() };
-        check(&seen(Some(10), 0.0, None, 0), &scaling, 0, "activationLag 10");
-        check(&seen(Some(11), 0.0, None, 0), &scaling, 1, "waiting");
-        check(&seen(Some(10), 0.0, None, 1), &scaling, 1, "waiting");
-    }
-
-    #[test]
-    fn fewer_only_after_the_cooldown() {
-        let scaling = Scaling::default();
-        let mut observation = seen(Some(0), 0.0, Some(10.0), 5);
-        observation.quiet = Duration::from_secs(59);
-        check(&observation, &scaling, 5, "1 s of cooldown");
-        observation.quiet = Duration::from_secs(60);
-        check(&observation, &scaling, 0, "no lag");
+        check(&seen(10, 0.0, None, 0), &scaling, 0, "activationLag 10");
+        check(&seen(11, 0.0, None, 0), &scaling, 1, "waiting");
+        check(&seen(10, 0.0, None, 1), &scaling, 1, "waiting");
     }
 
     proptest! {
         #[test]
         fn limits_hold_and_more_lag_never_asks_for_less(
             lag in 0_u64..1_000_000, more in 0_u64..1_000_000, rate in 0.0_f64..10_000.0,
-            capacity in prop::option::of(0.1_f64..1_000.0), replicas in 0_u32..20, max in 1_u32..30,
+            speed in prop::option::of(0.1_f64..1_000.0), replicas in 0_u32..20, max in 1_u32..30,
         ) {
             let scaling = Scaling { max, ..Scaling::default() };
-            let one = decide(&seen(Some(lag), rate, capacity, replicas), &scaling, Ordering::Partition);
-            let two = decide(&seen(Some(lag + more), rate, capacity, replicas), &scaling, Ordering::Partition);
-            prop_assert!(one.needed <= max.min(12));
-            prop_assert!(one.needed <= two.needed);
-            let Decision { replicas: wanted, needed, .. } = one;
-            prop_assert!(wanted == needed || wanted == replicas);
+            let (one, _) = needed(&seen(lag, rate, speed, replicas), &scaling, Ordering::Partition);
+            let (two, _) = needed(&seen(lag + more, rate, speed, replicas), &scaling, Ordering::Partition);
+            prop_assert!(one <= max.min(12));
+            prop_assert!(one <= two, "{one} {two}");
         }
     }
 }

@@ -1,9 +1,17 @@
-//! How many replicas a function should have, and why. Pure: observations in, a decision out.
+//! How many replicas a function should have, and why. Pure: looks in, a decision out.
 //!
-//! The same observations always give the same decision; clocks and counters are the caller's.
+//! The same looks always give the same decisions; clocks and counters are the caller's.
 
+mod arrival;
+mod bound;
+mod capacity;
 mod decide;
+mod journal;
+mod look;
+mod share;
+pub mod simulator;
 mod tracker;
 
-pub use decide::{Decision, Observation, decide};
-pub use tracker::{Sample, Tracker};
+pub use journal::{Entry, Journal, Line, replay};
+pub use look::{Look, Partition, Work};
+pub use tracker::{Decision, Rest, Rules, Tracker};

@@ -1,5 +1,6 @@
 //! The `tidemill` program.
 
+mod autoscaler;
 mod folder;
 mod invoke;
 mod local;
@@ -28,6 +29,9 @@ enum Command {
     Up(Box<up::Up>),
     Validate(validate::Validate),
     Invoke(Box<invoke::Invoke>),
+    /// Look at how functions are scaled
+    #[command(subcommand)]
+    Autoscaler(autoscaler::Autoscaler),
     /// Print the custom resource definitions
     #[command(after_help = "Example:\n  tidemill crds | kubectl apply --server-side -f -")]
     Crds,
@@ -65,6 +69,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Up(up) => return up.run().await,
         Command::Validate(validate) => return validate.run(),
         Command::Invoke(invoke) => return invoke.run().await,
+        Command::Autoscaler(autoscaler::Autoscaler::Replay(replay)) => return replay.run(),
         Command::Crds => {
             for crd in tidemill_api::check::crds() {
                 print!("---\n{}", serde_saphyr::to_string(&crd)?);

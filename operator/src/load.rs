@@ -10,13 +10,15 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tidemill_api::plan::Plan;
-use tidemill_autoscaler::{Sample, Tracker};
+use tidemill_api::{FunctionStatus, plan::Plan};
+use tidemill_autoscaler::{Journal, Line, Look, Partition, Rest, Rules, Tracker, Work};
 use tidemill_kafka::GroupLag;
 use tidemill_runner::stats::Totals;
 
 /// Between two status updates that only move numbers.
 const NUMBERS: Duration = Duration::from_secs(2);
+/// How long the looks at a function that rests again are kept.
+const KEPT: Duration = Duration::from_secs(600);
 
 /// Why the lag is not known.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,34 +57,88 @@ pub struct Load {
     pub reason: String,
 }
 
+/// What is there of a function when it is declared.
+#[derive(Clone, Debug, Default)]
+pub struct There {
+    /// Replicas that were asked for.
+    pub replicas: u32,
+    /// Of these, those that take records.
+    pub ready: u32,
+}
+
 /// The loads of all functions, by `namespace/name`.
-#[derive(Default)]
-pub struct Loads(Mutex<HashMap<String, Entry>>);
+pub struct Loads {
+    all: Mutex<HashMap<String, Entry>>,
+    /// Looks are told by the time since then.
+    origin: Instant,
+}
+
+impl Default for Loads {
+    fn default() -> Self {
+        Self { all: Mutex::default(), origin: Instant::now() }
+    }
+}
 
 struct Entry {
     plan: Arc<Plan>,
+    rules: Rules,
     hold: Option<Hold>,
     tracker: Tracker,
+    rest: Rest,
+    journal: Option<Journal>,
     load: Load,
+    ready: u32,
     told: Option<Instant>,
+    busy: Option<Instant>,
     reports: HashMap<String, Totals>,
+    work: Work,
 }
 
 impl Loads {
-    /// Keeps the function's plan and what outranks its scaling; `running` is how many replicas a
-    /// function that was not known before has.
-    pub fn declare(&self, function: &str, plan: &Arc<Plan>, hold: Option<Hold>, running: u32) -> Load {
-        let mut all = self.0.lock();
-        let entry = all.entry(function.to_owned()).or_insert_with(|| Entry {
-            plan: plan.clone(),
-            hold,
-            tracker: Tracker::default(),
-            load: Load { replicas: running, reason: "lag is unknown: held".to_owned(), ..Load::default() },
-            told: None,
-            reports: HashMap::new(),
+    /// Keeps the function's plan and what outranks its scaling; `there` and `status` are what a
+    /// function that was not known before goes on from.
+    pub fn declare(
+        &self,
+        function: &str,
+        plan: &Arc<Plan>,
+        hold: Option<Hold>,
+        there: There,
+        status: Option<&FunctionStatus>,
+    ) -> Load {
+        let mut all = self.all.lock();
+        let rules = || Rules {
+            scaling: plan.scaling.clone(),
+            ordering: plan.kafka().map(|kafka| kafka.ordering).unwrap_or_default(),
+            concurrency: plan.concurrency,
+        };
+        let entry = all.entry(function.to_owned()).or_insert_with(|| {
+            let known = status.and_then(|status| status.capacity_per_replica).filter(|capacity| *capacity > 0.0);
+            let lanes = f64::from(plan.concurrency.max(1));
+            Entry {
+                plan: plan.clone(),
+                rules: rules(),
+                hold,
+                tracker: known.map_or_else(Tracker::default, |capacity| Tracker::with_capacity(capacity / lanes)),
+                rest: Rest::default(),
+                journal: None,
+                load: Load {
+                    replicas: there.replicas,
+                    capacity: known,
+                    reason: "lag is unknown: held".to_owned(),
+                    ..Load::default()
+                },
+                ready: 0,
+                told: None,
+                busy: None,
+                reports: HashMap::new(),
+                work: Work::default(),
+            }
         });
+        entry.ready = there.ready;
         let changed = entry.plan != *plan || entry.hold != hold;
-        (entry.plan, entry.hold) = (plan.clone(), hold);
+        if changed {
+            (entry.plan, entry.rules, entry.hold) = (plan.clone(), rules(), hold);
+        }
         let floor = plan.scaling.min.min(plan.scaling.max);
         if changed || entry.load.replicas < floor {
             entry.load.replicas = entry.load.replicas.clamp(floor, plan.scaling.max.max(floor));
@@ -94,29 +150,34 @@ impl Loads {
 
     /// Forgets a function that is gone.
     pub fn remove(&self, function: &str) {
-        self.0.lock().remove(function);
+        self.all.lock().remove(function);
     }
 
     /// Takes in a look at the function's group, decides, and has the function reconciled where
     /// that changes something. Answers whether it is busy.
     pub fn observed(&self, function: &str, lag: Result<GroupLag, Blind>, now: Instant, triggers: &Triggers) -> bool {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         let Some(entry) = all.get_mut(function) else { return false };
-        let Some(kafka) = entry.plan.kafka() else { return false };
-        let ordering = kafka.ordering;
-        let sample = lag.as_ref().ok().map(|lag| Sample {
-            lag: lag.total().unsigned_abs(),
-            ends: lag.ends(),
-            partitions: u32::try_from(lag.partitions.len()).unwrap_or(u32::MAX),
-        });
+        if entry.plan.kafka().is_none() {
+            return false;
+        }
+        let partition = |lag: i64, end| Partition { lag: lag.unsigned_abs(), end };
+        let partitions = lag.as_ref().ok().map(|lag| lag.partitions.iter().map(|one| partition(one.lag(), one.end)));
         let before = entry.load.clone();
-        let scaling = &entry.plan.scaling;
-        let decision = entry.tracker.observe(now, sample, before.replicas, scaling, ordering);
+        let look = Look {
+            at: now.duration_since(self.origin),
+            partitions: partitions.map(Iterator::collect),
+            replicas: before.replicas,
+            ready: entry.ready.min(before.replicas),
+            work: entry.work,
+        };
+        let waits = look.lag() != Some(0);
+        let decision = entry.decide(look, waits || before.replicas > 0, now);
         entry.load = Load {
             lag: lag.as_ref().ok().map(GroupLag::total),
             blind: lag.err(),
             rate: rounded(entry.tracker.rate()),
-            capacity: entry.tracker.capacity().map(rounded),
+            capacity: entry.capacity().map(rounded),
             replicas: decision.replicas,
             reason: decision.reason,
         };
@@ -133,10 +194,10 @@ impl Loads {
 
     /// For a schedule: one replica while an event is due, none after the cooldown.
     pub fn demanded(&self, function: &str, due: bool, now: Instant) -> Load {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         let Some(entry) = all.get_mut(function) else { return Load::default() };
         let scaling = entry.plan.scaling.clone();
-        let rested = entry.tracker.rested(now, due, scaling.cooldown.get());
+        let rested = entry.rest.rested(now.duration_since(self.origin), due, scaling.cooldown.get());
         let words = if due { "an event is due" } else { "no event is due" };
         entry.load.reason = words.to_owned();
         entry.load.lag = None;
@@ -154,18 +215,31 @@ impl Loads {
 
     /// Takes in what a pod's runner has done since it started.
     pub fn reported(&self, function: &str, pod: &str, totals: Totals) {
-        let mut all = self.0.lock();
+        let mut all = self.all.lock();
         let Some(entry) = all.get_mut(function) else { return };
-        entry.reports.insert(pod.to_owned(), totals);
-        let mut sum = Totals::default();
-        entry.reports.values().for_each(|totals| sum += *totals);
-        let concurrency = entry.plan.concurrency;
-        entry.tracker.measured(sum.answered, sum.busy_seconds, concurrency);
+        let before = entry.reports.insert(pod.to_owned(), totals).unwrap_or_default();
+        // A runner that started again counts from nothing.
+        let before = if totals.answered < before.answered { Totals::default() } else { before };
+        entry.work.answered += totals.answered - before.answered;
+        entry.work.busy_seconds += (totals.busy_seconds - before.busy_seconds).max(0.0);
+    }
+
+    /// The last looks at a function and what was decided on them, one JSON document a line.
+    #[must_use]
+    pub fn journal(&self, function: &str) -> Option<Vec<Line>> {
+        Some(self.all.lock().get(function)?.journal.as_ref()?.lines().collect())
+    }
+
+    /// Functions whose last looks are kept.
+    #[must_use]
+    pub fn journals(&self) -> Vec<String> {
+        let all = self.all.lock();
+        all.iter().filter(|(_, entry)| entry.journal.is_some()).map(|(name, _)| name.clone()).collect()
     }
 
     /// Forgets the reports of pods that are gone.
     pub fn keep_reports_of(&self, function: &str, pods: &[String]) {
-        if let Some(entry) = self.0.lock().get_mut(function) {
+        if let Some(entry) = self.all.lock().get_mut(function) {
             entry.reports.retain(|pod, _| pods.contains(pod));
         }
     }
@@ -173,17 +247,37 @@ impl Loads {
     /// Why the function has as many replicas as it has.
     #[must_use]
     pub fn reason(&self, function: &str) -> String {
-        self.0.lock().get(function).map(|entry| entry.load.reason.clone()).unwrap_or_default()
+        self.all.lock().get(function).map(|entry| entry.load.reason.clone()).unwrap_or_default()
     }
 
     /// Functions that have replicas now.
     #[must_use]
     pub fn active(&self) -> Vec<String> {
-        self.0.lock().iter().filter(|(_, entry)| entry.load.replicas > 0).map(|(name, _)| name.clone()).collect()
+        self.all.lock().iter().filter(|(_, entry)| entry.load.replicas > 0).map(|(name, _)| name.clone()).collect()
     }
 }
 
 impl Entry {
+    /// Decides; looks are kept while something is going on, and for a while after.
+    fn decide(&mut self, look: Look, busy: bool, now: Instant) -> tidemill_autoscaler::Decision {
+        if busy {
+            self.busy = Some(now);
+        }
+        if self.busy.is_none_or(|busy| now.duration_since(busy) > KEPT) {
+            self.journal = None;
+        }
+        if !busy {
+            self.journal.iter_mut().for_each(Journal::cut);
+            return self.tracker.observe(&look, &self.rules);
+        }
+        self.journal.get_or_insert_default().observe(&mut self.tracker, look, &self.rules)
+    }
+
+    /// Records a second that one replica works off.
+    fn capacity(&self) -> Option<f64> {
+        Some(self.tracker.per_invocation()? * f64::from(self.rules.concurrency.max(1)))
+    }
+
     /// `before` is how many replicas there were before the autoscaler had its say.
     fn outrank(&mut self, before: u32) {
         match self.hold {

@@ -5,6 +5,7 @@ use crate::{
     clusters::Clusters,
     context::{Context, Settings, Triggers},
     function::{self, apply::Applied, build::ADMIN_PORT, status::is_ready},
+    journal,
     lease::Lease,
     load::Loads,
     schedule::Firings,
@@ -101,7 +102,9 @@ pub async fn run(args: Args) -> Result<()> {
     let listener =
         TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
     let readiness = Readiness::default();
-    tokio::spawn(admin::serve(listener, readiness.clone()));
+    let loads = Arc::new(Loads::default());
+    let routes = admin::routes(readiness.clone()).merge(journal::route(loads.clone()));
+    tokio::spawn(async move { axum::serve(listener, routes).await });
     let client = client().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
     let wait = ExponentialBuilder::default().with_max_delay(Duration::from_secs(5)).without_max_times();
     let lease = || async {
@@ -121,7 +124,7 @@ pub async fn run(args: Args) -> Result<()> {
     if lease.held(&stop).await? {
         metrics::gauge!("tidemill_operator_leader").set(1.0);
         tokio::select! {
-            () = lead(client, &args, stop.clone()) => {}
+            () = lead(client, &args, loads, stop.clone()) => {}
             () = lease.lost() => bail!("the Lease was lost: ending, so that only its new holder writes"),
         }
     }
@@ -173,7 +176,7 @@ async fn has_crds(client: &Client) -> Result<()> {
 }
 
 /// Reconciles until `stop`.
-async fn lead(client: Client, args: &Args, stop: CancellationToken) {
+async fn lead(client: Client, args: &Args, loads: Arc<Loads>, stop: CancellationToken) {
     let (functions_sender, functions_triggers) = unbounded_channel();
     let (clusters_sender, clusters_triggers) = unbounded_channel();
     let (topics_sender, topics_triggers) = unbounded_channel();
@@ -189,7 +192,7 @@ async fn lead(client: Client, args: &Args, stop: CancellationToken) {
         settings: settings(args),
         stores,
         clusters: Clusters::default(),
-        loads: Arc::new(Loads::default()),
+        loads,
         applied: Applied::default(),
         firings: Firings::default(),
         triggers,

@@ -5,7 +5,12 @@
 //! A revoked partition is drained first: its task ends what it has begun, the stored offset is
 //! committed, and only then is it given back. The other partitions go on meanwhile.
 
-use crate::{output::Sink, partition::Partition, pipeline::Pipeline};
+use crate::{
+    membership::{self, Protocol},
+    output::Sink,
+    partition::Partition,
+    pipeline::Pipeline,
+};
 use futures::FutureExt;
 use parking_lot::Mutex;
 use rdkafka::{
@@ -35,9 +40,6 @@ pub type Consumer = StreamConsumer<Context>;
 /// The records of one partition.
 pub type Queue = StreamPartitionQueue<Context, DefaultRuntime>;
 
-/// How often stored offsets are committed.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
-
 /// How long a last commit is tried, and how often.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 const COMMIT_PAUSE: Duration = Duration::from_millis(20);
@@ -49,6 +51,8 @@ pub struct Context {
     start: Box<dyn Fn(Assigned) -> JoinHandle<()> + Send + Sync>,
     tasks: Mutex<HashMap<(String, i32), Task>>,
     drain: Duration,
+    /// Cancelled when the broker does not know the protocol.
+    unknown: CancellationToken,
 }
 
 /// A partition that was assigned.
@@ -79,73 +83,84 @@ pub async fn run<S: Sink>(
     failed: CancellationToken,
 ) -> Result<(), tidemill_kafka::Error> {
     begin(connection, plan).await?;
-    let limits = plan.batch.clone();
-    let drain = pipeline.plan.timeout + Duration::from_secs(5);
-    let task_failed = failed.clone();
-    let context = Context {
-        own: OnceLock::new(),
-        runtime: Handle::current(),
-        tasks: Mutex::default(),
-        drain,
-        start: Box::new(move |assigned| {
-            let Assigned { topic, number, queue, consumer, stop } = assigned;
-            let (pipeline, limits, failed) = (pipeline.clone(), limits.clone(), task_failed.clone());
-            let panicked = failed.clone();
-            let work = Partition { topic, number, queue, consumer, pipeline, limits, stop, failed }.run();
-            tokio::spawn(async move {
-                // Nobody else would hear of it, and the partition would stand still.
-                if AssertUnwindSafe(work).catch_unwind().await.is_err() {
-                    error!(partition = number, "a partition's task has panicked: the runner must start again");
-                    panicked.cancel();
-                }
-            })
-        }),
-    };
+    let mut protocol = Protocol::Consumer;
+    loop {
+        let unknown = session(connection, plan, &pipeline, protocol, &stop, &failed).await?;
+        if !unknown || stop.is_cancelled() {
+            return Ok(());
+        }
+        info!("the broker does not know KIP-848: cooperative-sticky it is");
+        protocol = Protocol::Classic;
+    }
+}
+
+/// One membership, from joining to leaving; answers whether the broker does not know the protocol.
+async fn session<S: Sink>(
+    connection: &Connection,
+    plan: &KafkaPlan,
+    pipeline: &Arc<Pipeline<S>>,
+    protocol: Protocol,
+    stop: &CancellationToken,
+    failed: &CancellationToken,
+) -> Result<bool, tidemill_kafka::Error> {
+    let context = Context::new(plan, pipeline.clone(), failed.clone());
     let refused = |source| tidemill_kafka::Error::Client { bootstrap: connection.bootstrap().to_owned(), source };
-    let consumer: Consumer = config(connection, plan, drain).create_with_context(context).map_err(refused)?;
+    let config = membership::config(connection, plan, context.drain, protocol);
+    let consumer: Consumer = config.create_with_context(context).map_err(refused)?;
     let consumer = Arc::new(consumer);
     consumer.context().own.get_or_init(|| Arc::downgrade(&consumer));
     let topics: Vec<&str> = plan.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(refused)?;
-    info!(group = plan.group, topics = ?plan.topics, "joined the consumer group");
+    info!(group = plan.group, topics = ?plan.topics, ?protocol, "joined the consumer group");
 
+    let ending = stop.child_token();
+    if protocol == Protocol::Consumer {
+        let owned = |consumer: &Consumer| consumer.context().tasks.lock().len();
+        let member = Arc::downgrade(&consumer);
+        tokio::spawn(membership::heartbeat(member, plan.topics.clone(), owned, ending.clone()));
+    }
     // Callbacks run on the thread that polls, and wait there for partitions to drain: a thread
     // of its own, so that no work shares it.
-    let polled = consumer.clone();
-    let poll_stop = stop.child_token();
+    let (polled, poll_ending) = (consumer.clone(), ending.clone());
     let poller = std::thread::Builder::new()
         .name("kafka-poll".to_owned())
-        .spawn({
-            let poll_stop = poll_stop.clone();
-            move || futures::executor::block_on(poll(&polled, &poll_stop))
+        .spawn(move || {
+            let unknown = futures::executor::block_on(poll(&polled, &poll_ending));
+            poll_ending.cancel();
+            unknown
         })
         .expect("a thread can be started");
     tokio::select! {
-        () = stop.cancelled() => {}
+        () = ending.cancelled() => {}
         () = failed.cancelled() => {}
     }
-    poll_stop.cancel();
+    ending.cancel();
     // The last handle is dropped there too: closing runs callbacks, and waits in them.
     let left = tokio::task::spawn_blocking(move || {
-        if poller.join().is_err() {
+        let unknown = poller.join().unwrap_or_else(|_| {
             error!("the polling thread has panicked");
-        }
+            false
+        });
         consumer.context().release_all(&consumer);
         consumer.unsubscribe();
         drop(consumer);
+        unknown
     });
-    if left.await.is_err() {
+    let unknown = left.await.unwrap_or_else(|_| {
         error!("leaving the group has panicked");
-    }
+        false
+    });
     info!("left the consumer group");
-    Ok(())
+    Ok(unknown)
 }
 
-/// Serves callbacks. All records take their partitions' queues.
-async fn poll(consumer: &Consumer, stop: &CancellationToken) {
+/// Serves callbacks until `stop`; answers whether the broker does not know the protocol. All
+/// records take their partitions' queues.
+async fn poll(consumer: &Consumer, stop: &CancellationToken) -> bool {
     loop {
         let received = tokio::select! {
-            () = stop.cancelled() => return,
+            () = stop.cancelled() => return false,
+            () = consumer.context().unknown.cancelled() => return true,
             received = consumer.recv() => received,
         };
         match received {
@@ -155,33 +170,10 @@ async fn poll(consumer: &Consumer, stop: &CancellationToken) {
                     "a record came by the wrong way and will be read again"
                 );
             }
+            Err(error) if membership::is_unknown(&error) => return true,
             Err(error) => warn!(%error, "consumer"),
         }
     }
-}
-
-fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration) -> rdkafka::ClientConfig {
-    // A callback that waits for partitions to drain does not poll meanwhile.
-    let poll = (drain + Duration::from_secs(60)).max(Duration::from_secs(300));
-    let mut config = connection.client_config();
-    config
-        .set("group.id", &plan.group)
-        // Whatever `start` says: where a group begins was committed by `begin`.
-        .set("auto.offset.reset", "earliest")
-        .set("enable.auto.offset.store", "false")
-        .set("enable.auto.commit", "true")
-        .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("max.poll.interval.ms", poll.as_millis().to_string())
-        .set("session.timeout.ms", "10000")
-        .set("heartbeat.interval.ms", "1000")
-        .set("fetch.wait.max.ms", "500")
-        // A queue that was full is asked again soon: by default it would rest for a second.
-        .set("fetch.queue.backoff.ms", "10")
-        .set("queued.min.messages", "20000")
-        .set("queued.max.messages.kbytes", "4096")
-        .set("topic.metadata.refresh.interval.ms", "10000");
-    config
 }
 
 /// Commits where the group begins, where its first member is this one.
@@ -203,6 +195,32 @@ pub async fn begin(connection: &Connection, plan: &KafkaPlan) -> Result<(), tide
 }
 
 impl Context {
+    fn new<S: Sink>(plan: &KafkaPlan, pipeline: Arc<Pipeline<S>>, failed: CancellationToken) -> Self {
+        let limits = plan.batch.clone();
+        let drain = pipeline.plan.timeout + Duration::from_secs(5);
+        let start = move |assigned| {
+            let Assigned { topic, number, queue, consumer, stop } = assigned;
+            let (pipeline, limits, failed) = (pipeline.clone(), limits.clone(), failed.clone());
+            let panicked = failed.clone();
+            let work = Partition { topic, number, queue, consumer, pipeline, limits, stop, failed }.run();
+            tokio::spawn(async move {
+                // Nobody else would hear of it, and the partition would stand still.
+                if AssertUnwindSafe(work).catch_unwind().await.is_err() {
+                    error!(partition = number, "a partition's task has panicked: the runner must start again");
+                    panicked.cancel();
+                }
+            })
+        };
+        Self {
+            own: OnceLock::new(),
+            runtime: Handle::current(),
+            tasks: Mutex::default(),
+            drain,
+            unknown: CancellationToken::new(),
+            start: Box::new(start),
+        }
+    }
+
     /// Ends the tasks of these partitions and waits until they have.
     fn drain(&self, partitions: &[(String, i32)]) {
         let tasks: Vec<Task> = {
@@ -261,6 +279,7 @@ fn passes(code: RDKafkaErrorCode) -> bool {
             | Code::RequestTimedOut
             | Code::OperationTimedOut
             | Code::WaitingForCoordinator
+            | Code::StaleMemberEpoch
     )
 }
 
@@ -277,6 +296,9 @@ fn names(partitions: &TopicPartitionList) -> Vec<(String, i32)> {
 
 impl ClientContext for Context {
     fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        if membership::says_unknown(message) {
+            self.unknown.cancel();
+        }
         match level {
             RDKafkaLogLevel::Debug | RDKafkaLogLevel::Info => debug!(facility, "{message}"),
             _ => warn!(facility, "{message}"),

@@ -170,6 +170,9 @@ impl Cluster {
             format!("transaction.state.log.min.isr={in_sync}"),
             "transaction.state.log.num.partitions=3".to_owned(),
             "group.initial.rebalance.delay.ms=0".to_owned(),
+            // As docs/scaling.md advises: a member that was killed is missed after 10 s, not 45 s.
+            "group.consumer.min.session.timeout.ms=6000".to_owned(),
+            "group.consumer.session.timeout.ms=10000".to_owned(),
             "auto.create.topics.enable=false".to_owned(),
             "num.partitions=6".to_owned(),
             String::new(),

@@ -3,6 +3,7 @@
 
 mod crds;
 mod images;
+mod simulate;
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -23,6 +24,12 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// docs/scaling/: how the autoscaler and others fare in the simulator.
+    Simulate {
+        /// Compare with the committed files instead of writing them.
+        #[arg(long)]
+        check: bool,
+    },
     /// target/images/: an image of each program, from what `cargo build --release` made.
     Images(images::Args),
 }
@@ -34,6 +41,7 @@ fn main() -> Result<()> {
     let root = own.parent().context("the workspace's folder")?;
     match args.task {
         Task::Crds { check } => crds::run(root, check),
+        Task::Simulate { check } => simulate::run(root, check),
         Task::Images(args) => images::run(root, &args),
     }
 }

@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::plan::Plan;
-use tidemill_autoscaler::{Decision, Sample, Tracker};
+use tidemill_autoscaler::{Decision, Look, Partition, Rest, Rules, Tracker, Work};
 use tidemill_runner::{report::Report, stats::Totals};
 use tidemill_service::child::Launcher;
 use tokio::task::JoinSet;
@@ -30,6 +30,10 @@ pub struct Function {
     /// Records waiting; `None` while unknown.
     pub lag: Option<u64>,
     tracker: Tracker,
+    rules: Rules,
+    rest: Rest,
+    /// Looks are told by the time since then.
+    origin: Instant,
     wanted: usize,
     replicas: Vec<Replica>,
     stopping: JoinSet<Totals>,
@@ -45,8 +49,16 @@ impl Function {
     /// A function without replicas.
     #[must_use]
     pub fn new(plan: Plan, config: PathBuf, log: PathBuf) -> Self {
+        let rules = Rules {
+            scaling: plan.scaling.clone(),
+            ordering: plan.kafka().map(|kafka| kafka.ordering).unwrap_or_default(),
+            concurrency: plan.concurrency,
+        };
         Self {
             plan,
+            rules,
+            rest: Rest::default(),
+            origin: Instant::now(),
             config,
             log,
             reason: "starting".to_owned(),
@@ -121,23 +133,23 @@ impl Function {
 
     /// Takes in what was seen of its group and decides how many replicas it should have.
     pub fn observe(&mut self, seen: &Seen) {
-        let Some(kafka) = self.plan.kafka() else { return };
-        if seen.round == self.round {
+        if self.plan.kafka().is_none() || seen.round == self.round {
             return;
         }
         self.round = seen.round;
         self.lag = seen.lag.as_ref().map(|lag| lag.total().unsigned_abs());
-        let totals = self.totals();
-        self.tracker.measured(totals.answered, totals.busy_seconds, self.plan.concurrency);
-        let sample = seen.lag.as_ref().map(|lag| Sample {
-            lag: lag.total().unsigned_abs(),
-            ends: lag.ends(),
-            partitions: u32::try_from(lag.partitions.len()).unwrap_or(u32::MAX),
-        });
-        let count = u32::try_from(self.replicas.len()).unwrap_or(u32::MAX);
-        let now = seen.at.unwrap_or_else(Instant::now);
-        let Decision { replicas, reason, .. } =
-            self.tracker.observe(now, sample, count, &self.plan.scaling, kafka.ordering);
+        let Totals { answered, busy_seconds, .. } = self.totals();
+        let partition = |lag: i64, end| Partition { lag: lag.unsigned_abs(), end };
+        let partitions = seen.lag.as_ref().map(|lag| lag.partitions.iter().map(|one| partition(one.lag(), one.end)));
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let look = Look {
+            at: seen.at.unwrap_or_else(Instant::now).duration_since(self.origin),
+            partitions: partitions.map(Iterator::collect),
+            replicas: count(self.replicas.len()),
+            ready: count(self.replicas.iter().filter(|replica| replica.report().ready).count()),
+            work: Work { answered, busy_seconds },
+        };
+        let Decision { replicas, reason } = self.tracker.observe(&look, &self.rules);
         self.reason = reason;
         self.set(replicas as usize);
     }
@@ -146,7 +158,7 @@ impl Function {
     /// cooldown.
     pub fn demand(&mut self, due: bool) {
         self.reason = if due { "an event is due" } else { "no event is due" }.to_owned();
-        let rested = self.tracker.rested(Instant::now(), due, self.plan.scaling.cooldown.get());
+        let rested = self.rest.rested(self.origin.elapsed(), due, self.plan.scaling.cooldown.get());
         if due {
             self.set(1);
         } else if rested {

@@ -8,6 +8,7 @@ pub mod validate;
 
 use crate::{
     context::{Context, key_of},
+    load::There,
     observer::Health,
     schedule,
 };
@@ -65,7 +66,10 @@ pub async fn reconcile(mut function: Arc<Function>, context: Arc<Context>) -> Re
     for cluster in [Some(&validated.trigger_cluster), validated.output_cluster.as_ref()].into_iter().flatten() {
         cluster.observer.want(&key, validated.topics_in(cluster));
     }
-    let mut load = context.loads.declare(&key, &validated.plan, validated.hold, running);
+    let pods = context.stores.pods_of(&validated.plan.namespace, &validated.plan.name);
+    let ready = u32::try_from(pods.iter().filter(|pod| status::is_ready(pod)).count()).unwrap_or(u32::MAX);
+    let there = There { replicas: running, ready };
+    let mut load = context.loads.declare(&key, &validated.plan, validated.hold, there, function.status.as_ref());
     let mut action = Action::await_change();
     match &validated.plan.trigger {
         TriggerPlan::Kafka(kafka) => {
