@@ -7,7 +7,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tidemill_kafka::{
-    ClusterObserver, Connection, Group, TopicTarget, dead_letters_of, ensure_topics,
+    Asked, ClusterObserver, Connection, Group, TopicTarget, dead_letters_of, ensure_topics,
     rdkafka::{
         Offset, TopicPartitionList,
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
@@ -145,7 +145,8 @@ impl Bed {
         let (connection, group, topic) = (self.connection.clone(), group.to_owned(), topic.to_owned());
         let look = move || {
             let mut observer = ClusterObserver::new(&connection).expect("an observer");
-            let looked = [Group { id: group.clone(), topics: vec![topic.clone()] }];
+            let reader = Group { id: group.clone(), topics: vec![topic.clone()] };
+            let looked = [Asked { group: &reader, resting: false }];
             let started = Instant::now();
             loop {
                 let lag =

@@ -3,7 +3,11 @@
 //! What cannot be learned is an error, never a zero: a scaler that took a broker's silence for
 //! "no lag" would put a function to rest while records wait.
 
-use crate::{Connection, Error, PATIENCE};
+use crate::{
+    Connection, Error, PATIENCE,
+    offsets::{Committed, GroupOffsets},
+    probe::{Probe, Stretch},
+};
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -18,8 +22,8 @@ use std::{
 const TOPICS_KNOWN: Duration = Duration::from_secs(10);
 /// How long they are while a topic that a group reads is missing.
 const TOPICS_MISSING: Duration = Duration::from_secs(1);
-/// How long a client that asks for a group's offsets is kept without need.
-const IDLE_CLIENT: Duration = Duration::from_secs(30);
+/// How long a group that has lag may stand still before it is looked whether records are there.
+const STANDS_STILL: Duration = Duration::from_secs(2);
 
 /// The lag of one partition.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,12 +68,22 @@ impl GroupLag {
 }
 
 /// A consumer group as it is looked at.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Group {
     /// `group.id`.
     pub id: String,
     /// The topics it reads.
     pub topics: Vec<String>,
+}
+
+/// A group that is looked at, and whether nobody works for it: then it is looked whether records
+/// are there before it is said to have lag.
+#[derive(Clone, Copy, Debug)]
+pub struct Asked<'a> {
+    /// The group.
+    pub group: &'a Group,
+    /// Whether it has no members by intention.
+    pub resting: bool,
 }
 
 /// Why the lag of a group is unknown.
@@ -85,22 +99,23 @@ pub enum Unknown {
 
 /// Looks at the lag of groups of one cluster, again and again, without joining them.
 ///
-/// All groups share one client and one request round for where topics end; only a group that
-/// has records to read, or whose topics got some, is asked for its offsets.
+/// All groups share one client and one request round: for where topics end, then for the offsets
+/// of those groups whose topics got records or that had some to read.
 pub struct ClusterObserver {
     connection: Connection,
     client: BaseConsumer,
+    offsets: GroupOffsets,
+    probe: Probe,
     topics: Option<(Instant, BTreeMap<String, Vec<i32>>)>,
     brokers: i32,
-    groups: HashMap<String, Known>,
+    groups: HashMap<Group, Known>,
 }
 
 /// What is kept of a group from look to look.
-#[derive(Default)]
 struct Known {
-    client: Option<(BaseConsumer, Instant)>,
-    /// Its lag when it last had none: it has none as long as the ends stay.
-    settled: Option<GroupLag>,
+    lag: GroupLag,
+    /// Since when it is as it is.
+    since: Instant,
 }
 
 impl ClusterObserver {
@@ -109,47 +124,96 @@ impl ClusterObserver {
     /// # Errors
     /// When librdkafka refuses the configuration.
     pub fn new(connection: &Connection) -> Result<Self, Error> {
-        let client = connection.observer("tidemill.observer")?;
-        Ok(Self { connection: connection.clone(), client, topics: None, brokers: 0, groups: HashMap::new() })
+        Ok(Self {
+            connection: connection.clone(),
+            client: connection.observer("tidemill.observer")?,
+            offsets: GroupOffsets::new(connection)?,
+            probe: Probe::new(connection),
+            topics: None,
+            brokers: 0,
+            groups: HashMap::new(),
+        })
     }
 
-    /// The lag of each group as it is now, in the order of `groups`.
+    /// The lag of each group as it is now, in the order of `asked`.
     ///
     /// # Errors
     /// When no broker answers: then nothing is known of any group.
-    pub fn look(&mut self, groups: &[Group]) -> Result<Vec<Result<GroupLag, Unknown>>, Error> {
-        self.groups.retain(|id, _| groups.iter().any(|group| group.id == *id));
-        self.learn_topics(groups)?;
+    pub fn look(&mut self, asked: &[Asked<'_>]) -> Result<Vec<Result<GroupLag, Unknown>>, Error> {
+        self.learn_topics(asked)?;
         let topics = self.topics.as_ref().map(|(_, topics)| topics).expect("the topics were just learned");
-        let ends = offsets(&self.client, &partitions(topics, groups), Offset::End, "ask where the topics end")?;
-        let moved: Vec<&Group> = groups
-            .iter()
+        let groups = || asked.iter().map(|asked| asked.group);
+        let ends = offsets(&self.client, &partitions(topics, groups()), Offset::End, "ask where the topics end")?;
+        let missing = |group: &Group| group.topics.iter().find(|topic| !topics.contains_key(*topic)).cloned();
+        let (lacking, whole): (Vec<_>, Vec<_>) =
+            groups().map(|group| (group, missing(group))).partition(|(_, missing)| missing.is_some());
+        let moved: Vec<&Group> = whole
+            .into_iter()
+            .map(|(group, _)| group)
             .filter(|group| {
-                let settled = self.groups.get(&group.id).and_then(|known| known.settled.as_ref());
-                settled.is_none_or(|settled| !stands_still(settled, group, topics, &ends))
+                let known = self.groups.get(group).filter(|known| known.lag.total() == 0);
+                known.is_none_or(|known| !stands_still(&known.lag, group, topics, &ends))
             })
             .collect();
-        let asked = partitions(topics, moved.iter().copied());
-        let begins = offsets(&self.client, &asked, Offset::Beginning, "ask where the topics begin")?;
-        let looked = groups.iter().map(|group| {
-            let known = self.groups.entry(group.id.clone()).or_default();
-            if !moved.iter().any(|other| other.id == group.id)
-                && let Some(settled) = &known.settled
-            {
-                known.client.take_if(|(_, used)| used.elapsed() > IDLE_CLIENT);
-                return Ok(settled.clone());
+        let begins = partitions(topics, moved.iter().copied());
+        let begins = offsets(&self.client, &begins, Offset::Beginning, "ask where the topics begin")?;
+        let requests: Vec<_> = moved.iter().map(|group| (group.id.as_str(), partitions(topics, [*group]))).collect();
+        let committed = self.offsets.fetch(&requests);
+        // A commit can only be past an end that was asked for before it. Where it still is past it
+        // now, the topic was made anew, or has lost records: it is read from its first one.
+        let past: Vec<&Group> = moved
+            .iter()
+            .zip(&committed)
+            .filter_map(|(group, committed)| committed.as_ref().ok().map(|committed| (*group, committed)))
+            .filter(|(_, committed)| committed.iter().any(|(place, offset)| is_past(place, *offset, &ends)))
+            .map(|(group, _)| group)
+            .collect();
+        let later = offsets(&self.client, &partitions(topics, past), Offset::End, "ask where the topics end")?;
+        let mut found: HashMap<&Group, Result<GroupLag, Unknown>> = lacking
+            .into_iter()
+            .filter_map(|(group, missing)| Some((group, Err(Unknown::TopicNotFound(missing?)))))
+            .collect();
+        for (group, committed) in moved.iter().zip(committed) {
+            let lag = committed
+                .map_err(|source| request(&format!("ask for the offsets of group {}", group.id), source).into())
+                .and_then(|committed| lag_of(group, topics, [&later, &ends], &begins, &committed));
+            found.insert(*group, lag);
+        }
+        let now = Instant::now();
+        let suspect: Vec<Stretch> = asked
+            .iter()
+            .filter_map(|asked| Some((asked, found.get(asked.group)?.as_ref().ok()?)))
+            .filter(|(asked, lag)| asked.resting || self.is_still(asked.group, lag, now))
+            .flat_map(|(_, lag)| lag.partitions.iter().filter(|partition| partition.lag() > 0).map(stretch))
+            .collect();
+        self.probe.look(&suspect)?;
+        let answers = asked.iter().map(|Asked { group, .. }| {
+            let Some(lag) = found.remove(*group) else {
+                return Ok(self.groups.get(*group).map(|known| known.lag.clone()).unwrap_or_default());
+            };
+            let mut lag = lag?;
+            for partition in &mut lag.partitions {
+                if partition.lag() > 0 && self.probe.is_empty(&stretch(partition)) == Some(true) {
+                    partition.position = partition.end;
+                }
             }
-            known.settled = None;
-            let first = known.client.is_none();
-            let lag = lag_of(group, topics, &ends, &begins, known, &self.connection)?;
-            known.settled = (lag.total() == 0).then(|| lag.clone());
-            if first && known.settled.is_some() {
-                // It rests: hundreds of such groups must not have a client each.
-                known.client = None;
-            }
+            let since = match self.groups.get(*group) {
+                Some(known) if known.lag == lag => known.since,
+                _ => now,
+            };
+            self.groups.insert((*group).clone(), Known { lag: lag.clone(), since });
             Ok(lag)
         });
-        Ok(looked.collect())
+        Ok(answers.collect())
+    }
+
+    /// Forgets a group.
+    pub fn forget(&mut self, group: &Group) {
+        self.groups.remove(group);
+    }
+
+    fn is_still(&self, group: &Group, lag: &GroupLag, now: Instant) -> bool {
+        self.groups.get(group).is_some_and(|known| known.lag == *lag && now.duration_since(known.since) >= STANDS_STILL)
     }
 
     /// Partitions of each topic, as last learned.
@@ -170,9 +234,10 @@ impl ClusterObserver {
         self.brokers
     }
 
-    fn learn_topics(&mut self, groups: &[Group]) -> Result<(), Error> {
+    fn learn_topics(&mut self, asked: &[Asked<'_>]) -> Result<(), Error> {
         if let Some((since, topics)) = &self.topics {
-            let missing = groups.iter().flat_map(|group| &group.topics).any(|topic| !topics.contains_key(topic));
+            let mut needed = asked.iter().flat_map(|asked| &asked.group.topics);
+            let missing = needed.any(|topic| !topics.contains_key(topic));
             if since.elapsed() < if missing { TOPICS_MISSING } else { TOPICS_KNOWN } {
                 return Ok(());
             }
@@ -217,37 +282,35 @@ fn stands_still(
             .all(|known| offset_of(ends, &known.topic, known.partition).is_ok_and(|end| end == known.end))
 }
 
+fn is_past((topic, partition): &(String, i32), offset: i64, ends: &TopicPartitionList) -> bool {
+    offset_of(ends, topic, *partition).is_ok_and(|end| offset > end)
+}
+
+fn stretch(lag: &PartitionLag) -> Stretch {
+    Stretch { topic: lag.topic.clone(), partition: lag.partition, from: lag.position, to: lag.end }
+}
+
+/// `ends` are tried in their order.
 fn lag_of(
     group: &Group,
     topics: &BTreeMap<String, Vec<i32>>,
-    ends: &TopicPartitionList,
+    ends: [&TopicPartitionList; 2],
     begins: &TopicPartitionList,
-    known: &mut Known,
-    connection: &Connection,
+    committed: &Committed,
 ) -> Result<GroupLag, Unknown> {
-    if let Some(missing) = group.topics.iter().find(|topic| !topics.contains_key(*topic)) {
-        return Err(Unknown::TopicNotFound(missing.clone()));
-    }
-    let client = match known.client.take() {
-        Some((client, _)) => client,
-        None => connection.observer(&group.id)?,
-    };
-    let committed = client
-        .committed_offsets(partitions(topics, [group]), PATIENCE)
-        .map_err(|source| request(&format!("ask for the offsets of group {}", group.id), source));
-    known.client = Some((client, Instant::now()));
     let mut lag = GroupLag::default();
-    for element in committed?.elements() {
-        let (topic, partition) = (element.topic(), element.partition());
-        element.error().map_err(|source| request(&format!("ask for the offset of {topic}-{partition}"), source))?;
-        let end = offset_of(ends, topic, partition)?;
-        let begin = offset_of(begins, topic, partition)?;
-        let position = match element.offset() {
-            Offset::Offset(offset) => offset.max(begin),
-            // Where a group begins elsewhere, that was committed before: see `begin_group`.
-            _ => begin,
-        };
-        lag.partitions.push(PartitionLag { topic: topic.to_owned(), partition, end, position });
+    for topic in &group.topics {
+        let Some(ids) = topics.get(topic) else { return Err(Unknown::TopicNotFound(topic.clone())) };
+        for partition in ids.iter().copied() {
+            let known = ends.into_iter().find(|ends| ends.find_partition(topic, partition).is_some());
+            let end = offset_of(known.unwrap_or(ends[1]), topic, partition)?;
+            let begin = offset_of(begins, topic, partition)?;
+            // Without a commit: where a group begins elsewhere, that was committed before, see
+            // `begin_group`. With one beyond the end it is another log than the one it was of.
+            let position = committed.get(&(topic.clone(), partition)).filter(|offset| **offset <= end);
+            let position = position.map_or(begin, |offset| (*offset).max(begin));
+            lag.partitions.push(PartitionLag { topic: topic.clone(), partition, end, position });
+        }
     }
     Ok(lag)
 }

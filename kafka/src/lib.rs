@@ -4,15 +4,19 @@
 
 mod connection;
 mod lag;
+mod offsets;
+mod probe;
 mod security;
 mod start;
 mod topic_config;
 mod topics;
+mod watch;
 
 pub use connection::{Connection, Error, PATIENCE};
-pub use lag::{ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
+pub use lag::{Asked, ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
 pub use rdkafka;
 pub use security::{Sasl, Security, Tls};
 pub use start::{Begin, begin_group};
 pub use topic_config::{correct_config, delete_topic};
 pub use topics::{Ensured, TopicTarget, dead_letters_of, ensure_topics, topic_partitions};
+pub use watch::{Place, RecordWatch};

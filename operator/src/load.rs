@@ -29,6 +29,17 @@ pub enum Blind {
     NoAnswer(String),
 }
 
+/// How often a function's group must be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pace {
+    /// It has lag, or something changes.
+    Busy,
+    /// It has replicas and no lag.
+    Idle,
+    /// It has neither: the next record wakes it.
+    Resting,
+}
+
 /// What outranks the autoscaler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Hold {
@@ -154,12 +165,12 @@ impl Loads {
     }
 
     /// Takes in a look at the function's group, decides, and has the function reconciled where
-    /// that changes something. Answers whether it is busy.
-    pub fn observed(&self, function: &str, lag: Result<GroupLag, Blind>, now: Instant, triggers: &Triggers) -> bool {
+    /// that changes something.
+    pub fn observed(&self, function: &str, lag: Result<GroupLag, Blind>, now: Instant, triggers: &Triggers) -> Pace {
         let mut all = self.all.lock();
-        let Some(entry) = all.get_mut(function) else { return false };
+        let Some(entry) = all.get_mut(function) else { return Pace::Idle };
         if entry.plan.kafka().is_none() {
-            return false;
+            return Pace::Idle;
         }
         let partition = |lag: i64, end| Partition { lag: lag.unsigned_abs(), end };
         let partitions = lag.as_ref().ok().map(|lag| lag.partitions.iter().map(|one| partition(one.lag(), one.end)));
@@ -189,7 +200,12 @@ impl Loads {
             entry.told = Some(now);
             triggers.function(function);
         }
-        entry.load != before || entry.load.lag != Some(0)
+        match (entry.load.lag, entry.load.replicas) {
+            // Below `activationLag` each further record counts.
+            (Some(0), 0) => Pace::Resting,
+            (Some(0), _) if entry.load == before => Pace::Idle,
+            _ => Pace::Busy,
+        }
     }
 
     /// For a schedule: one replica while an event is due, none after the cooldown.
@@ -222,6 +238,12 @@ impl Loads {
         let before = if totals.answered < before.answered { Totals::default() } else { before };
         entry.work.answered += totals.answered - before.answered;
         entry.work.busy_seconds += (totals.busy_seconds - before.busy_seconds).max(0.0);
+    }
+
+    /// Whether a function has no replicas.
+    #[must_use]
+    pub fn rests(&self, function: &str) -> bool {
+        self.all.lock().get(function).is_some_and(|entry| entry.load.replicas == 0)
     }
 
     /// The last looks at a function and what was decided on them, one JSON document a line.

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::plan::KafkaPlan;
-use tidemill_kafka::{ClusterObserver, Connection, Group, GroupLag, Unknown};
+use tidemill_kafka::{Asked, ClusterObserver, Connection, Group, GroupLag, Unknown};
 use tracing::{debug, error, warn};
 
 /// Between two rounds while something is going on.
@@ -47,6 +47,7 @@ impl LagWatch {
         let (results, stopped) = (seen.clone(), stop.clone());
         let watch = move || {
             let groups: Vec<Group> = plans.iter().map(group).collect();
+            let asked: Vec<Asked<'_>> = groups.iter().map(|group| Asked { group, resting: false }).collect();
             let mut observer = match ClusterObserver::new(&connection) {
                 Ok(observer) => observer,
                 Err(error) => {
@@ -55,7 +56,7 @@ impl LagWatch {
                 }
             };
             while !stopped.load(Ordering::Relaxed) {
-                let found = match observer.look(&groups) {
+                let found = match observer.look(&asked) {
                     Ok(found) => found.into_iter().zip(&groups).map(known).collect(),
                     Err(error) => {
                         debug!(%error, "lag unknown");
