@@ -58,9 +58,9 @@ check-generated: target
 	$(CARGO) run --release -p xtask -- simulate --check
 	./scripts/chart-docs.sh --check
 
-bench: setup-test build ## Measure; ONLY=throughput beside a bare consumer, ONLY=operator with 100 Functions
+bench: setup-test build ## Measure; ONLY=throughput beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions
 	$(BIN)/testbed kafka start
-	$(CARGO) bench --profile release --workspace $(if $(ONLY),--bench $(ONLY),--bench throughput --bench operator)
+	$(CARGO) bench --profile release --workspace $(if $(ONLY),--bench $(ONLY),--bench throughput --bench scale --bench operator)
 	$(BIN)/testbed down
 
 images: build ## Write the container images to target/images, without a container engine
@@ -71,7 +71,10 @@ testbed-up: setup-test build ## Start real Kubernetes, Kafka, Redis, S3 and a sc
 	$(BIN)/testbed redis start
 	$(BIN)/testbed s3 start
 	$(BIN)/testbed registry start
+	$(CARGO) run --release -p xtask -- images
 	$(BIN)/testbed kubernetes start
+	$(BIN)/testbed kubernetes load target/images/*.tar
+	@echo "ready: docs/kubernetes.md says what to type next"
 
 testbed-down: target ## Stop them and forget their data
 	$(BIN)/testbed down

@@ -4,10 +4,10 @@
 //! (cron, time zones, timestamps), which the operator states as a condition.
 
 use crate::{
-    Function, KafkaCluster, Start, Topic,
+    Function, KafkaCluster, Topic,
     manifest::{Document, Resource},
+    rules,
 };
-use chrono::DateTime;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::{CustomResourceExt, core::cel::Validator};
 use serde::de::DeserializeOwned;
@@ -282,39 +282,11 @@ fn text_error<T: FromStr<Err = crate::QuantityError>>(value: &Value) -> String {
 }
 
 fn code_rules(document: &Document, function: &Function) -> Result<(), Vec<Problem>> {
-    let problems: Vec<_> = code_problems(function)
+    let problems: Vec<_> = rules::problems(function)
         .into_iter()
         .map(|(field, message)| problem(document, &pointer_of(field), &message))
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
-}
-
-/// The rules that need code: each broken one as its field and what would be right.
-#[must_use]
-pub fn code_problems(function: &Function) -> Vec<(&'static str, String)> {
-    let mut problems = Vec::new();
-    if let Some(schedule) = &function.spec.trigger.schedule {
-        if let Err(error) = croner::Cron::from_str(&schedule.cron) {
-            let message = format!(
-                "`{}` is not a cron expression ({error}): write five fields, such as \"*/5 * * * *\"",
-                schedule.cron
-            );
-            problems.push(("spec.trigger.schedule.cron", message));
-        }
-        if schedule.time_zone.parse::<chrono_tz::Tz>().is_err() {
-            let message =
-                format!("`{}` is not a time zone: use an IANA name, such as Europe/Paris", schedule.time_zone);
-            problems.push(("spec.trigger.schedule.timeZone", message));
-        }
-    }
-    if let Some(kafka) = &function.spec.trigger.kafka
-        && let Start::Timestamp(timestamp) = &kafka.start
-        && DateTime::parse_from_rfc3339(timestamp).is_err()
-    {
-        let message = format!("`{timestamp}` is not a time: write RFC 3339, such as 2026-01-01T00:00:00Z");
-        problems.push(("spec.trigger.kafka.start.timestamp", message));
-    }
-    problems
 }
 
 fn topic_rules(document: &Document, topic: &Topic) -> Result<(), Vec<Problem>> {

@@ -11,6 +11,7 @@ pub mod manifest;
 pub mod plan;
 mod quantity;
 pub mod reasons;
+pub mod rules;
 mod scaling;
 mod topic;
 mod trigger;

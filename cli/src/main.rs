@@ -4,6 +4,7 @@ mod autoscaler;
 mod folder;
 mod invoke;
 mod local;
+mod migrate;
 mod output;
 mod program;
 mod services;
@@ -32,6 +33,9 @@ enum Command {
     /// Look at how functions are scaled
     #[command(subcommand)]
     Autoscaler(autoscaler::Autoscaler),
+    /// Turn other projects' resources into ours
+    #[command(subcommand)]
+    Migrate(migrate::Migrate),
     /// Print the custom resource definitions
     #[command(after_help = "Example:\n  tidemill crds | kubectl apply --server-side -f -")]
     Crds,
@@ -70,6 +74,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Validate(validate) => return validate.run(),
         Command::Invoke(invoke) => return invoke.run().await,
         Command::Autoscaler(autoscaler::Autoscaler::Replay(replay)) => return replay.run(),
+        Command::Migrate(migrate) => return migrate.run(),
         Command::Crds => {
             for crd in tidemill_api::check::crds() {
                 print!("---\n{}", serde_saphyr::to_string(&crd)?);

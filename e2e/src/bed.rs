@@ -13,7 +13,7 @@ use tidemill_kafka::{
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
         consumer::{BaseConsumer, Consumer},
         message::{Header, OwnedHeaders},
-        producer::FutureRecord,
+        producer::{FutureProducer, FutureRecord},
         util::Timeout,
     },
 };
@@ -87,7 +87,14 @@ impl Bed {
     /// # Panics
     /// When one of them is refused.
     pub async fn produce(&self, topic: &str, records: &[Record]) {
-        let producer = self.connection.producer().expect("a producer");
+        self.produce_with(&self.connection.producer().expect("a producer"), topic, records).await;
+    }
+
+    /// The same with a producer that is there already.
+    ///
+    /// # Panics
+    /// When one of them is refused.
+    pub async fn produce_with(&self, producer: &FutureProducer, topic: &str, records: &[Record]) {
         for some in records.chunks(IN_FLIGHT) {
             let sent = some.iter().map(|record| {
                 let headers = record
@@ -101,6 +108,27 @@ impl Bed {
                 producer.send(message, Timeout::After(PATIENCE))
             });
             try_join_all(sent).await.expect("the broker takes the records");
+        }
+    }
+
+    /// Produces records at a rate, with one producer, and returns when the broker has them.
+    ///
+    /// # Panics
+    /// When one of them is refused.
+    pub async fn feed(&self, topic: &str, records: &[Record], per_second: usize) {
+        let producer = self.connection.producer().expect("a producer");
+        let mut ticks = tokio::time::interval(Duration::from_millis(50));
+        let mut sent = Vec::new();
+        for some in records.chunks(per_second / 20) {
+            ticks.tick().await;
+            for record in some {
+                let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(topic).partition(record.partition);
+                (message.key, message.payload) = (record.key.as_deref(), record.value.as_deref());
+                sent.push(producer.send_result(message).map_err(|(error, _)| error).expect("it is queued"));
+            }
+        }
+        for delivery in try_join_all(sent).await.expect("the producer lives") {
+            delivery.map_err(|(error, _)| error).expect("the broker takes the record");
         }
     }
 

@@ -9,6 +9,7 @@ pub mod disk;
 pub mod kube;
 pub mod letter;
 pub mod market;
+pub mod pods;
 pub mod process;
 pub mod python;
 pub mod runner;

@@ -3,7 +3,7 @@
 //! Offsets are also taken by transaction markers, by aborted records and by those that compaction
 //! has removed: a group can be behind the end and have nothing to read. To know, one reads.
 
-use crate::{Connection, Error, PATIENCE};
+use crate::{Connection, Error};
 use rdkafka::{
     Message, Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
@@ -16,6 +16,8 @@ use std::{
 
 /// The most partitions of which answers are kept.
 const KEPT: usize = 20_000;
+/// How long one look may take: what was not reached by then counts as records that wait.
+const PROBED: Duration = Duration::from_secs(2);
 /// How long a client is kept without need.
 const IDLE: Duration = Duration::from_secs(30);
 
@@ -87,7 +89,7 @@ impl Probe {
         for stretch in unknown {
             topics.entry(&stretch.topic).or_default().insert(stretch.partition, stretch);
         }
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + PROBED;
         // One topic at a time: that a partition was read to its end is told without the topic.
         for (topic, stretches) in topics {
             self.read(&client, topic, stretches, deadline).map_err(failed)?;
@@ -109,6 +111,8 @@ impl Probe {
             places.add_partition_offset(topic, *partition, Offset::Offset(stretch.from))?;
         }
         client.assign(&places)?;
+        // A pause outlasts an assignment.
+        client.resume(&places)?;
         while !open.is_empty() {
             let (partition, at) = match client.poll(deadline.saturating_duration_since(Instant::now())) {
                 None => return Ok(()),

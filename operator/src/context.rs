@@ -9,7 +9,10 @@ use kube::{
         reflector::ObjectRef,
     },
 };
-use std::sync::Arc;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
 use tidemill_api::{Function, KafkaCluster, Topic};
 use tokio::sync::mpsc::UnboundedSender;
 use tracing::warn;
@@ -51,6 +54,8 @@ pub struct Settings {
     pub runner_requests: (String, String),
     /// The most memory of a runner.
     pub runner_memory: String,
+    /// Where runners ask when to join; empty where nobody is to be asked.
+    pub join_url: String,
 }
 
 /// Asks for resources to be reconciled again.
@@ -107,12 +112,19 @@ impl Context {
         let event = Event {
             type_,
             reason: reason.to_owned(),
+            // Events of the same action are counted as one: another text is another event.
+            action: format!("Reconcile-{:08x}", digest(&note)),
             note: Some(note.chars().take(1000).collect()),
-            action: "Reconcile".to_owned(),
             secondary: None,
         };
         if let Err(error) = self.recorder.publish(&event, &on.object_ref(&())).await {
             warn!(%error, reason, "an Event could not be published");
         }
     }
+}
+
+fn digest(text: &str) -> u32 {
+    let mut hasher = DefaultHasher::new();
+    text.hash(&mut hasher);
+    hasher.finish() as u32
 }

@@ -10,6 +10,7 @@ pub mod clusters;
 pub mod conditions;
 pub mod context;
 pub mod function;
+pub mod joining;
 pub mod journal;
 pub mod lease;
 pub mod load;

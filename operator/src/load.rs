@@ -101,8 +101,16 @@ struct Entry {
     ready: u32,
     told: Option<Instant>,
     busy: Option<Instant>,
-    reports: HashMap<String, Totals>,
+    reports: HashMap<String, Told>,
     work: Work,
+}
+
+/// What a pod's runner has told.
+#[derive(Clone, Copy, Debug, Default)]
+struct Told {
+    totals: Totals,
+    /// Seconds of work between its last two reports.
+    recent: f64,
 }
 
 impl Loads {
@@ -152,7 +160,13 @@ impl Loads {
         }
         let floor = plan.scaling.min.min(plan.scaling.max);
         if changed || entry.load.replicas < floor {
-            entry.load.replicas = entry.load.replicas.clamp(floor, plan.scaling.max.max(floor));
+            let before = entry.load.replicas;
+            entry.load.replicas = before.clamp(floor, plan.scaling.max.max(floor));
+            match entry.load.replicas {
+                now if now > before => entry.load.reason = format!("the minimum is {now}"),
+                now if now < before => entry.load.reason = format!("the maximum is {now}"),
+                _ => {}
+            }
         }
         entry.outrank(entry.load.replicas);
         entry.told = Some(Instant::now());
@@ -233,11 +247,28 @@ impl Loads {
     pub fn reported(&self, function: &str, pod: &str, totals: Totals) {
         let mut all = self.all.lock();
         let Some(entry) = all.get_mut(function) else { return };
-        let before = entry.reports.insert(pod.to_owned(), totals).unwrap_or_default();
+        let told = entry.reports.entry(pod.to_owned()).or_default();
+        let before = told.totals;
         // A runner that started again counts from nothing.
         let before = if totals.answered < before.answered { Totals::default() } else { before };
+        let recent = (totals.busy_seconds - before.busy_seconds).max(0.0);
+        *told = Told { totals, recent };
         entry.work.answered += totals.answered - before.answered;
-        entry.work.busy_seconds += (totals.busy_seconds - before.busy_seconds).max(0.0);
+        entry.work.busy_seconds += recent;
+    }
+
+    /// What it costs to take each pod away, from how busy it was of late: idle ones go first.
+    #[must_use]
+    pub fn deletion_costs(&self, function: &str) -> Vec<(String, i32)> {
+        let all = self.all.lock();
+        let reports = all.get(function).into_iter().flat_map(|entry| &entry.reports);
+        reports.map(|(pod, told)| (pod.clone(), (told.recent * 1_000.0).min(1_000_000.0) as i32)).collect()
+    }
+
+    /// How many replicas were asked for and do not take records yet.
+    #[must_use]
+    pub fn coming(&self, function: &str) -> u32 {
+        self.all.lock().get(function).map_or(0, |entry| entry.load.replicas.saturating_sub(entry.ready))
     }
 
     /// Whether a function has no replicas.

@@ -5,6 +5,7 @@ use crate::{
     clusters::Clusters,
     context::{Context, Settings, Triggers},
     function::{self, apply::Applied, build::ADMIN_PORT, status::is_ready},
+    joining::{self, Joins},
     journal,
     lease::Lease,
     load::Loads,
@@ -75,6 +76,9 @@ pub struct Args {
     /// The most memory that a runner may use.
     #[arg(long, env = "TIDEMILL_RUNNER_MEMORY_LIMIT", default_value = "512Mi")]
     pub runner_memory_limit: String,
+    /// Where runners ask when to join their consumer group: /join of this operator.
+    #[arg(long, env = "TIDEMILL_JOIN_URL", default_value = "")]
+    pub join_url: String,
     /// The namespace of the Lease.
     #[arg(long, env = "POD_NAMESPACE", default_value = "default")]
     pub namespace: String,
@@ -103,7 +107,10 @@ pub async fn run(args: Args) -> Result<()> {
         TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
     let readiness = Readiness::default();
     let loads = Arc::new(Loads::default());
-    let routes = admin::routes(readiness.clone()).merge(journal::route(loads.clone()));
+    let joins = Arc::new(Joins::default());
+    let routes = admin::routes(readiness.clone())
+        .merge(journal::route(loads.clone()))
+        .merge(joining::route(joins.clone(), loads.clone()));
     tokio::spawn(async move { axum::serve(listener, routes).await });
     let client = client().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
     let wait = ExponentialBuilder::default().with_max_delay(Duration::from_secs(5)).without_max_times();
@@ -122,6 +129,7 @@ pub async fn run(args: Args) -> Result<()> {
     readiness.set(true);
     info!(identity = args.identity, "waiting for the Lease");
     if lease.held(&stop).await? {
+        joins.lead();
         metrics::gauge!("tidemill_operator_leader").set(1.0);
         tokio::select! {
             () = lead(client, &args, loads, stop.clone()) => {}
@@ -222,6 +230,7 @@ fn settings(args: &Args) -> Settings {
         pull_secrets: args.pull_secrets.iter().filter(|name| !name.is_empty()).map(secret).collect(),
         runner_requests: (args.runner_cpu.clone(), args.runner_memory.clone()),
         runner_memory: args.runner_memory_limit.clone(),
+        join_url: args.join_url.clone(),
     }
 }
 

@@ -69,7 +69,7 @@ struct Task {
     done: JoinHandle<()>,
 }
 
-/// Joins the group and works until `stop`; then drains, commits and leaves.
+/// Joins the group once it may and works until `stop`; then drains, commits and leaves.
 ///
 /// `failed` is cancelled from within when the process must start again.
 ///
@@ -79,13 +79,14 @@ pub async fn run<S: Sink>(
     connection: &Connection,
     plan: &KafkaPlan,
     pipeline: Arc<Pipeline<S>>,
+    may_join: CancellationToken,
     stop: CancellationToken,
     failed: CancellationToken,
 ) -> Result<(), tidemill_kafka::Error> {
     begin(connection, plan).await?;
     let mut protocol = Protocol::Consumer;
     loop {
-        let unknown = session(connection, plan, &pipeline, protocol, &stop, &failed).await?;
+        let unknown = session(connection, plan, &pipeline, protocol, &may_join, &stop, &failed).await?;
         if !unknown || stop.is_cancelled() {
             return Ok(());
         }
@@ -100,6 +101,7 @@ async fn session<S: Sink>(
     plan: &KafkaPlan,
     pipeline: &Arc<Pipeline<S>>,
     protocol: Protocol,
+    may_join: &CancellationToken,
     stop: &CancellationToken,
     failed: &CancellationToken,
 ) -> Result<bool, tidemill_kafka::Error> {
@@ -109,6 +111,12 @@ async fn session<S: Sink>(
     let consumer: Consumer = config.create_with_context(context).map_err(refused)?;
     let consumer = Arc::new(consumer);
     consumer.context().own.get_or_init(|| Arc::downgrade(&consumer));
+    // The client finds its coordinator meanwhile.
+    tokio::select! {
+        () = may_join.cancelled() => {}
+        () = stop.cancelled() => return Ok(false),
+        () = failed.cancelled() => return Ok(false),
+    }
     let topics: Vec<&str> = plan.topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(refused)?;
     info!(group = plan.group, topics = ?plan.topics, ?protocol, "joined the consumer group");

@@ -19,6 +19,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod event;
 pub mod invocation;
+pub mod joining;
 pub mod membership;
 pub mod output;
 pub mod package;

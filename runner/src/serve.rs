@@ -2,7 +2,7 @@
 
 use crate::{
     config::{self, Code, Config, prefixes},
-    consumer,
+    consumer, joining,
     output::KafkaSink,
     package,
     pipeline::Pipeline,
@@ -18,6 +18,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 use tidemill_api::plan::TriggerPlan;
 use tidemill_service::{
@@ -25,9 +26,12 @@ use tidemill_service::{
     child::Launcher,
     logging, shutdown,
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
+
+/// How long a runner that has drained waits to be asked whether it has.
+const LINGER: Duration = Duration::from_secs(2);
 
 /// Run one function: consume its topics, serve it the Lambda Runtime API, produce its answers.
 #[derive(Debug, Parser)]
@@ -44,6 +48,9 @@ pub struct Args {
     /// Where /live, /ready and /metrics are served; port 0 takes a free one.
     #[arg(long, env = "TIDEMILL_ADMIN_ADDR", default_value = "127.0.0.1:0")]
     pub admin_addr: SocketAddr,
+    /// Whoever started several runners at once is asked there when to join the consumer group.
+    #[arg(long, env = "TIDEMILL_JOIN_URL", hide = true)]
+    pub join_url: Option<String>,
     /// Write a JSON line to standard output for each change of what was done.
     #[arg(long)]
     pub report: bool,
@@ -101,25 +108,37 @@ pub async fn run(args: Args) -> Result<()> {
         tokio::spawn(report::write(admin_addr.clone(), totals, health, reported.clone()))
     });
     let (totals, health) = (pipeline.stats.watch(), pipeline.pool.health());
-    let drained = CancellationToken::new();
+    let (drained, told, closing) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
     let mut routes = admin::routes(readiness.clone())
         .merge(report::route(admin_addr.clone(), totals, health))
-        .merge(drain_route(stop.clone(), drained.clone()));
+        .merge(drain_route(stop.clone(), drained.clone(), told.clone()));
     if matches!(config.plan.trigger, TriggerPlan::Schedule(_)) {
         routes = routes.merge(schedule::route(pipeline.clone(), stop.clone()));
     }
-    let server = axum::serve(listener, routes).with_graceful_shutdown(drained.clone().cancelled_owned());
+    let server = axum::serve(listener, routes).with_graceful_shutdown(closing.clone().cancelled_owned());
     let server = tokio::spawn(async move { server.await });
     info!(function = config.plan.full_name(), admin = admin_addr, "runner started");
 
     match &config.plan.trigger {
         TriggerPlan::Kafka(kafka) => {
-            consumer::run(&connection, kafka, pipeline.clone(), stop.clone(), failed.clone()).await?;
+            let may_join = CancellationToken::new();
+            let waiting = joining::may_join(pipeline.pool.health(), args.join_url.clone());
+            let opened = may_join.clone();
+            tokio::spawn(async move {
+                waiting.await;
+                opened.cancel();
+            });
+            consumer::run(&connection, kafka, pipeline.clone(), may_join, stop.clone(), failed.clone()).await?;
         }
         TriggerPlan::Schedule(_) => stop.cancelled().await,
     }
     readiness.set(false);
     drained.cancel();
+    if matches!(config.code, Code::Image { .. }) && stop.is_cancelled() {
+        // The function's container is stopped at the same time, and asks before.
+        drop(timeout(LINGER, told.cancelled()).await);
+    }
+    closing.cancel();
     // Under a schedule, the firing in flight is a request: the server ends after it.
     server.await.context("the admin listener has panicked")?.context("the admin listener failed")?;
     pipeline.pool.stop().await;
@@ -145,10 +164,11 @@ pub async fn run(args: Args) -> Result<()> {
 ///
 /// A pod's function container calls it before it is stopped, so that what is in flight ends
 /// while the function is still there.
-fn drain_route(stop: CancellationToken, drained: CancellationToken) -> Router {
+fn drain_route(stop: CancellationToken, drained: CancellationToken, told: CancellationToken) -> Router {
     let drain = move || async move {
         stop.cancel();
         drained.cancelled().await;
+        told.cancel();
         "drained\n"
     };
     Router::new().route("/drain", get(drain.clone()).post(drain))

@@ -4,15 +4,27 @@
 //! the work except the readiness flag.
 
 use crate::metrics;
-use axum::{Router, extract::State, http::StatusCode, routing::get};
+use axum::{
+    Router,
+    extract::{Query, State},
+    http::StatusCode,
+    routing::get,
+};
+use serde::Deserialize;
 use std::{
     io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::{Duration, Instant},
 };
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, time::sleep};
+
+/// The longest that an answer about readiness is held, in seconds.
+const LONGEST_WAIT: u64 = 10;
+/// How often readiness is looked at meanwhile.
+const LOOK: Duration = Duration::from_millis(10);
 
 /// Whether the process should be sent work; starts as no.
 #[derive(Clone, Debug, Default)]
@@ -48,6 +60,19 @@ pub async fn serve(listener: TcpListener, readiness: Readiness) -> io::Result<()
     axum::serve(listener, routes(readiness)).await
 }
 
-async fn ready(State(readiness): State<Readiness>) -> (StatusCode, &'static str) {
+/// `?wait=SECONDS` holds the answer until the process is ready: who asks once a second hears of it
+/// at once.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Patience {
+    wait: u64,
+}
+
+async fn ready(State(readiness): State<Readiness>, Query(patience): Query<Patience>) -> (StatusCode, &'static str) {
+    let patience = Duration::from_secs(patience.wait.min(LONGEST_WAIT));
+    let asked = Instant::now();
+    while !readiness.get() && asked.elapsed() < patience {
+        sleep(LOOK).await;
+    }
     if readiness.get() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") }
 }

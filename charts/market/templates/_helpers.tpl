@@ -11,5 +11,8 @@
 {{- end }}
 
 {{- define "market.scaling" -}}
+{{- if gt (int .Values.scaling.min) (int .Values.scaling.max) }}
+{{- fail (printf "scaling.min %v must not be above scaling.max %v" .Values.scaling.min .Values.scaling.max) }}
+{{- end -}}
 scaling: {min: {{ .Values.scaling.min }}, max: {{ .Values.scaling.max }}, cooldown: {{ .Values.scaling.cooldown }}}
 {{- end }}

@@ -39,6 +39,8 @@ struct Behaviour {
     /// Only such a batch takes `SLEEP_MS`; every batch does where it is not set.
     sleep_on: Option<String>,
     sleep: Duration,
+    /// Each record takes so long.
+    sleep_each: Duration,
     /// This JSON is the answer to everything.
     answer: Option<Value>,
 }
@@ -57,6 +59,7 @@ impl Behaviour {
             big_on: variable("BIG_ON")?,
             sleep_on: variable("SLEEP_ON")?,
             sleep: Duration::from_millis(variable("SLEEP_MS")?.unwrap_or(0)),
+            sleep_each: Duration::from_millis(variable("SLEEP_EACH_MS")?.unwrap_or(0)),
             answer: variable("ANSWER")?,
         })
     }
@@ -72,6 +75,9 @@ impl Behaviour {
         };
         if self.sleep_on.is_none() || met(&self.sleep_on).is_some() {
             sleep(self.sleep).await;
+        }
+        if !self.sleep_each.is_zero() {
+            sleep(self.sleep_each * u32::try_from(records.len()).unwrap_or(u32::MAX)).await;
         }
         if met(&self.exit_on).is_some() {
             exit(7);

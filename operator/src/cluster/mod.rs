@@ -108,9 +108,17 @@ fn state(cluster: &KafkaCluster, found: Result<&Cluster, &Unusable>) -> (Say, Op
             let message = format!("{servers} is being asked");
             (Say { kind: reasons::READY, status: None, reason: reasons::CONNECTING, message }, None)
         }
-        Ok(Health::Answers(brokers)) => {
-            (Say::yes(reasons::READY, reasons::CONNECTED, format!("{brokers} brokers answer")), Some(brokers))
-        }
+        Ok(Health::Answers(brokers)) => (
+            Say::yes(
+                reasons::READY,
+                reasons::CONNECTED,
+                match brokers {
+                    1 => "1 broker answers".to_owned(),
+                    more => format!("{more} brokers answer"),
+                },
+            ),
+            Some(brokers),
+        ),
         Ok(Health::Silent(error)) => {
             let message = format!(
                 "{servers} does not answer ({error}): check spec.bootstrapServers, that the brokers run, and sasl and tls"

@@ -4,12 +4,13 @@
 
 use super::{Error, validate::Validated};
 use crate::context::{Context, key_of};
-use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::{apps::v1::Deployment, core::v1::Pod};
 use kube::{
     Api, ResourceExt,
     api::{Patch, PatchParams},
 };
 use parking_lot::Mutex;
+use serde_json::json;
 use sha2::{Digest, Sha256};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -21,6 +22,9 @@ use tidemill_runner::consumer;
 
 /// Who owns the fields of a Deployment that the operator sets.
 const MANAGER: &str = "tidemill-operator/deployment";
+
+/// What a ReplicaSet orders its pods by when some have to go.
+const DELETION_COST: &str = "controller.kubernetes.io/pod-deletion-cost";
 
 /// What was last applied for each function, and the generation that came of it.
 #[derive(Default)]
@@ -65,17 +69,32 @@ pub async fn deployment(
         }
     }
     let before = live.as_ref().and_then(|live| live.spec.as_ref()?.replicas).unwrap_or_default();
+    let replicas = built.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
+    if 0 < replicas && replicas < before {
+        idle_first(&namespace, &key, context).await;
+    }
     let params = PatchParams::apply(MANAGER).force();
     let after = api.patch(&name, &params, &Patch::Apply(&built)).await.map_err(failed)?;
     metrics::counter!("tidemill_operator_applied_total", "kind" => "Deployment").increment(1);
     context.applied.0.lock().insert(key.clone(), (digest, after.metadata.generation));
-    let replicas = built.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or_default();
     if replicas != before {
         let reason = context.loads.reason(&key);
         tracing::info!(function = key, from = before, to = replicas, reason, "scaled");
         context.event(function, false, reasons::SCALED, format!("{before} → {replicas}: {reason}")).await;
     }
     Ok(Some(Arc::new(after)))
+}
+
+/// Has the ReplicaSet take away the pods that do least.
+async fn idle_first(namespace: &str, key: &str, context: &Context) {
+    let api: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
+    for (pod, cost) in context.loads.deletion_costs(key) {
+        let patch = json!({"metadata": {"annotations": {DELETION_COST: cost.to_string()}}});
+        if let Err(error) = api.patch_metadata(&pod, &PatchParams::default(), &Patch::Merge(&patch)).await {
+            // It goes without: then the newest go first.
+            tracing::debug!(%error, pod, "no deletion cost");
+        }
+    }
 }
 
 /// Whether a topic of the trigger is there and the one for its dead letters is not.

@@ -14,7 +14,7 @@ use crate::{
 };
 use kube::runtime::controller::Action;
 use std::{sync::Arc, time::Duration};
-use tidemill_api::{Function, plan::TriggerPlan};
+use tidemill_api::{Function, plan::TriggerPlan, reasons};
 use tracing::warn;
 
 /// Why a function could not be reconciled for now.
@@ -34,6 +34,16 @@ pub enum Error {
     /// Kafka did not take what the function needs there.
     #[error("failed to prepare the function in Kafka")]
     Kafka(#[source] tidemill_kafka::Error),
+}
+
+impl Error {
+    /// What the API server has against the pods that the manifest asks for.
+    fn refusal(&self) -> Option<validate::Refusal> {
+        let Self::Apply { source: kube::Error::Api(status), .. } = self else { return None };
+        let said = [400, 422].contains(&status.code);
+        let message = || format!("its pods cannot be made as the manifest asks: {}", status.message);
+        said.then(|| validate::Refusal { reason: reasons::INVALID_SPEC, message: message() })
+    }
 }
 
 /// Brings the cluster to what the function says.
@@ -91,7 +101,15 @@ pub async fn reconcile(mut function: Arc<Function>, context: Arc<Context>) -> Re
         }
     }
     let deployment = build::deployment(&function, &validated, &context.settings, load.replicas);
-    let applied = apply::deployment(&function, deployment, &context).await?;
+    let applied = match apply::deployment(&function, deployment, &context).await {
+        Ok(applied) => applied,
+        Err(error) => {
+            let Some(refusal) = error.refusal() else { return Err(error) };
+            // Nothing is there to try again: the manifest must change.
+            status::refused(&function, refusal, &context).await?;
+            return Ok(action);
+        }
+    };
     status::accepted(&function, &validated, &load, applied.as_deref(), &context).await?;
     Ok(action)
 }

@@ -72,6 +72,12 @@ pub async fn accepted(
     } else {
         Say { kind: reasons::READY, ..accepted.clone() }
     };
+    // Why it is not ready is more to the point than why it has so many replicas.
+    let reason = if ready.status == Some(false) && ready.reason != reasons::STARTING {
+        ready.message.clone()
+    } else {
+        load.reason.clone()
+    };
     let say = vec![accepted, ready, active(load.replicas > 0)];
     let labels = selector(&plan.name);
     let labels = labels.as_object().into_iter().flatten();
@@ -83,7 +89,7 @@ pub async fn accepted(
         lag: load.lag,
         arrival_rate: matches!(plan.trigger, TriggerPlan::Kafka(_)).then_some(load.rate),
         capacity_per_replica: load.capacity,
-        reason: Some(load.reason.clone()),
+        reason: Some(reason),
         selector: Some(selector.collect::<Vec<_>>().join(",")),
         ..before
     };
@@ -134,7 +140,9 @@ fn ready(validated: &Validated, load: &Load, pods: &[Arc<Pod>]) -> Say {
         let waits = if plan.kafka().is_some() { "records" } else { "its schedule" };
         return Say::yes(reasons::READY, reasons::IDLE, format!("at zero; it starts with {waits}"));
     }
-    pods.iter().find_map(|pod| trouble(pod)).unwrap_or_else(|| {
+    // What is about to end ends with an exit code that says nothing of the function.
+    let mut staying = pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    staying.find_map(|pod| trouble(pod)).unwrap_or_else(|| {
         Say::no(reasons::READY, reasons::STARTING, format!("0 of {} replicas take records yet", load.replicas))
     })
 }

@@ -6,7 +6,7 @@ use crate::{
     load::Hold,
 };
 use std::sync::Arc;
-use tidemill_api::{Function, annotations, check, plan::Plan, reasons};
+use tidemill_api::{Function, annotations, plan::Plan, reasons, rules};
 use tidemill_runner::config;
 
 /// The longest name: it becomes a label of the pods.
@@ -54,7 +54,7 @@ pub struct Refusal {
 /// The first thing that is in the way.
 pub fn validate(function: &Function, found: Dereferenced) -> Result<Validated, Refusal> {
     let refuse = |reason, message: String| Err(Refusal { reason, message });
-    if let Some((field, message)) = check::code_problems(function).into_iter().next() {
+    if let Some((field, message)) = rules::problems(function).into_iter().next() {
         return refuse(reasons::INVALID_SPEC, format!("{field}: {message}"));
     }
     let name = function.metadata.name.as_deref().unwrap_or_default();
@@ -64,7 +64,7 @@ pub fn validate(function: &Function, found: Dereferenced) -> Result<Validated, R
         );
         return refuse(reasons::INVALID_SPEC, message);
     }
-    let hold = hold(function)?;
+    let hold = hold(function);
     let plan = Plan::of(function);
     if let Err(unsupported) = config::supported(&plan) {
         return refuse(reasons::UNSUPPORTED, unsupported.to_string());
@@ -100,25 +100,11 @@ fn usable((name, found): (String, Option<Found>)) -> Result<Arc<Cluster>, Refusa
     }
 }
 
-fn hold(function: &Function) -> Result<Option<Hold>, Refusal> {
+/// What outranks the autoscaler; that annotations are as they must be was checked before.
+fn hold(function: &Function) -> Option<Hold> {
     let annotation = |name: &str| function.metadata.annotations.as_ref().and_then(|all| all.get(name));
-    if let Some(text) = annotation(annotations::PAUSED_REPLICAS) {
-        return match text.parse() {
-            Ok(count) => Ok(Some(Hold::PausedAt(count))),
-            Err(_) => {
-                let message =
-                    format!("metadata.annotations: `{}` must be a number, such as \"2\"", annotations::PAUSED_REPLICAS);
-                Err(Refusal { reason: reasons::INVALID_SPEC, message })
-            }
-        };
-    }
-    match annotation(annotations::PAUSED).map(String::as_str) {
-        Some("true") => return Ok(Some(Hold::Paused)),
-        None | Some("false") => {}
-        Some(_) => {
-            let message = format!("metadata.annotations: `{}` must be \"true\" or \"false\"", annotations::PAUSED);
-            return Err(Refusal { reason: reasons::INVALID_SPEC, message });
-        }
-    }
-    Ok(function.spec.replicas.map(|count| Hold::ByHand(u32::try_from(count).unwrap_or_default())))
+    let paused_at = annotation(annotations::PAUSED_REPLICAS).and_then(|text| text.parse().ok()).map(Hold::PausedAt);
+    let paused = || annotation(annotations::PAUSED).filter(|text| *text == "true").map(|_| Hold::Paused);
+    let by_hand = || function.spec.replicas.map(|count| Hold::ByHand(u32::try_from(count).unwrap_or_default()));
+    paused_at.or_else(paused).or_else(by_hand)
 }

@@ -83,7 +83,9 @@ impl Rounds {
             .filter(|(_, due)| due.next <= now)
             .map(|(function, due)| (function.clone(), due.group.clone()))
             .collect();
-        let rests = |function: &str| self.loads.rests(function);
+        // What has woken was seen: it need not be looked for.
+        let woken = |function: &str| self.functions.get(function).is_some_and(|due| due.woken.is_some());
+        let rests = |function: &str| self.loads.rests(function) && !woken(function);
         let asked: Vec<Asked<'_>> =
             due.iter().map(|(function, group)| Asked { group, resting: rests(function) }).collect();
         metrics::counter!("tidemill_operator_kafka_looks_total").increment(1);

@@ -2,17 +2,22 @@
 //! twice can't be applied.
 
 use super::{ADMIN_PORT, RUNTIME_API};
-use crate::function::validate::Validated;
-use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, SecretKeySelector};
+use crate::{context::Settings, function::validate::Validated};
+use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
 use tidemill_api::{Function, KafkaClusterSpec, SecretKeyRef, plan::Plan};
 use tidemill_runner::config::prefixes;
 
 /// The runner's: its configuration, the secrets of its clusters, and under `package` also the
 /// function's.
-pub fn runner(function: &Function, validated: &Validated, config: String) -> Vec<EnvVar> {
+pub fn runner(function: &Function, validated: &Validated, settings: &Settings, config: String) -> Vec<EnvVar> {
     let mut all = if function.spec.image.is_none() { function.spec.env.clone() } else { Vec::new() };
     set(&mut all, plain("TIDEMILL_CONFIG_JSON", config));
     set(&mut all, plain("TIDEMILL_ADMIN_ADDR", format!("0.0.0.0:{ADMIN_PORT}")));
+    if !settings.join_url.is_empty() {
+        let name = validated.plan.full_name();
+        set(&mut all, from_field("TIDEMILL_POD", "metadata.name"));
+        set(&mut all, plain("TIDEMILL_JOIN_URL", format!("{}?function={name}&pod=$(TIDEMILL_POD)", settings.join_url)));
+    }
     let clusters =
         [(Some(&validated.trigger_cluster), prefixes::TRIGGER), (validated.output_cluster.as_ref(), prefixes::OUTPUT)];
     for (cluster, prefix) in clusters.into_iter().filter_map(|(cluster, prefix)| Some((cluster?, prefix))) {
@@ -46,18 +51,7 @@ pub fn function(function: &Function, plan: &Plan) -> Vec<EnvVar> {
     ] {
         set(&mut all, plain(name, value));
     }
-    let stream = EnvVar {
-        name: "AWS_LAMBDA_LOG_STREAM_NAME".to_owned(),
-        value_from: Some(EnvVarSource {
-            field_ref: Some(k8s_openapi::api::core::v1::ObjectFieldSelector {
-                field_path: "metadata.name".to_owned(),
-                ..Default::default()
-            }),
-            ..Default::default()
-        }),
-        ..Default::default()
-    };
-    set(&mut all, stream);
+    set(&mut all, from_field("AWS_LAMBDA_LOG_STREAM_NAME", "metadata.name"));
     if plan.concurrency > 1 {
         set(&mut all, plain("AWS_LAMBDA_MAX_CONCURRENCY", plan.concurrency.to_string()));
     }
@@ -78,6 +72,12 @@ fn secrets(spec: &KafkaClusterSpec) -> Vec<(&'static str, &SecretKeyRef)> {
 
 fn plain(name: &str, value: impl Into<String>) -> EnvVar {
     EnvVar { name: name.to_owned(), value: Some(value.into()), ..EnvVar::default() }
+}
+
+fn from_field(name: &str, path: &str) -> EnvVar {
+    let field = ObjectFieldSelector { field_path: path.to_owned(), ..ObjectFieldSelector::default() };
+    let source = EnvVarSource { field_ref: Some(field), ..EnvVarSource::default() };
+    EnvVar { name: name.to_owned(), value_from: Some(source), ..EnvVar::default() }
 }
 
 fn from_secret(name: &str, secret: &SecretKeyRef) -> EnvVar {

@@ -1,8 +1,10 @@
 //! The pod: a runner, and beside it the function's container where that is an image.
 //!
-//! Under `image` the runner is a native sidecar: it is there before the function and after it.
-//! The function's container asks it to drain before it is stopped, so that what is in flight
-//! ends while the function still lives. The containers share their processes, so that the runner
+//! Under `image` the runner is a container beside the function's, and the first of the two: the
+//! kubelet starts the second when the first one's `postStart` has ended, and that waits for the
+//! Runtime API. The function's container asks it to drain before it is stopped, so that what is in
+//! flight ends while the function still lives. docs/adr/0001-runner-container.md says why it is not
+//! a native sidecar. The containers share their processes, so that the runner
 //! sees the function end and can kill it when it takes too long.
 
 use super::{ADMIN_PORT, RUNTIME_API, environment, selector};
@@ -21,16 +23,14 @@ pub fn template(function: &Function, validated: &Validated, settings: &Settings)
     let spec = &function.spec;
     let plan = &validated.plan;
     let grace = plan.timeout.as_secs() + GRACE;
-    let (init, containers) = match &spec.image {
+    let mut runner = runner(function, validated, settings);
+    let containers = match &spec.image {
         Some(image) => {
-            let mut runner = runner(function, validated, settings);
-            runner["restartPolicy"] = json!("Always");
-            // The function's container starts after this: its first call finds the Runtime API.
             runner["lifecycle"] =
                 json!({"postStart": {"exec": {"command": ["/usr/bin/tidemill-runner", "await", RUNTIME_API]}}});
-            (json!([runner]), json!([image_container(function, validated, image)]))
+            json!([runner, image_container(function, validated, image)])
         }
-        None => (Value::Null, json!([runner(function, validated, settings)])),
+        None => json!([runner]),
     };
     let mut pod = json!({
         "metadata": {
@@ -50,7 +50,6 @@ pub fn template(function: &Function, validated: &Validated, settings: &Settings)
                 "runAsNonRoot": true, "runAsUser": USER, "runAsGroup": USER, "fsGroup": USER,
                 "seccompProfile": {"type": "RuntimeDefault"},
             },
-            "initContainers": init,
             "containers": containers,
             "volumes": [{"name": "tmp", "emptyDir": {}}, {"name": "runner-tmp", "emptyDir": {}}],
             "serviceAccountName": spec.service_account_name,
@@ -81,10 +80,14 @@ fn runner(function: &Function, validated: &Validated, settings: &Settings) -> Va
         "name": "runner",
         "image": settings.runner_image,
         "imagePullPolicy": settings.pull_policy,
-        "env": environment::runner(function, validated, text),
+        "env": environment::runner(function, validated, settings, text),
         "envFrom": if package { json!(function.spec.env_from) } else { Value::Null },
         "ports": [{"name": "admin", "containerPort": ADMIN_PORT}],
-        "readinessProbe": {"httpGet": {"path": "/ready", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 2},
+        // The answer is held until it is ready: a second between two probes would be one too many.
+        "readinessProbe": {
+            "httpGet": {"path": "/ready?wait=1", "port": "admin"},
+            "periodSeconds": 1, "timeoutSeconds": 3, "failureThreshold": 2,
+        },
         "livenessProbe": {"httpGet": {"path": "/live", "port": "admin"}, "periodSeconds": 10, "failureThreshold": 6},
         // A package is fetched before anything is served: for that it has five minutes.
         "startupProbe": package.then(|| json!({"httpGet": {"path": "/live", "port": "admin"}, "periodSeconds": 1, "failureThreshold": 300})),
