@@ -5,6 +5,9 @@ use chrono::DateTime;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::str::FromStr;
 
+/// The most replicas that can be asked for.
+const MOST_REPLICAS: u32 = 10_000;
+
 /// The rules that need code: each broken one as its field and what would be right.
 #[must_use]
 pub fn problems(function: &Function) -> Vec<(&'static str, String)> {
@@ -57,8 +60,8 @@ fn annotation_problems(function: &Function) -> impl Iterator<Item = String> + '_
         annotations::PAUSED if !["true", "false"].contains(&value.as_str()) => {
             Some(format!("`{name}` must be \"true\" or \"false\""))
         }
-        annotations::PAUSED_REPLICAS if value.parse::<u32>().is_err() => {
-            Some(format!("`{name}` must be a number, such as \"2\""))
+        annotations::PAUSED_REPLICAS if !value.parse::<u32>().is_ok_and(|count| count <= MOST_REPLICAS) => {
+            Some(format!("`{name}` must be a number up to {MOST_REPLICAS}, such as \"2\""))
         }
         annotations::PAUSED | annotations::PAUSED_REPLICAS | annotations::LOCAL_COMMAND => None,
         _ if name.starts_with("tidemill.dev/") => {

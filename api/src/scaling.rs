@@ -24,9 +24,10 @@ pub struct Scaling {
     pub drain_target: Option<Duration>,
     /// One replica for each so many records of lag, as in KEDA's `lagThreshold`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1))]
+    #[schemars(range(min = 1, max = 2_000_000_000))]
     pub lag_per_replica: Option<u32>,
     /// A function at zero starts when its lag is above this.
+    #[schemars(range(min = 0, max = 2_000_000_000))]
     pub activation_lag: u32,
     /// How long the lag must have been gone before replicas are taken away.
     pub cooldown: Duration,

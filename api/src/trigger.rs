@@ -3,7 +3,8 @@
 use crate::{ByteSize, Duration};
 use kube::KubeSchema;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde_json::Value;
 use std::borrow::Cow;
 
 /// What starts the function: exactly one of `kafka` and `schedule`.
@@ -124,14 +125,6 @@ fn patterns(_: &mut SchemaGenerator) -> Schema {
     })
 }
 
-/// The two forms of `start` on the wire.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum StartForm<'a> {
-    Word(Cow<'a, str>),
-    At { timestamp: String },
-}
-
 impl Serialize for Start {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self {
@@ -146,13 +139,17 @@ impl Serialize for Start {
 
 impl<'de> Deserialize<'de> for Start {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let refused = || de::Error::custom("expected `earliest`, `latest` or `{timestamp: 2026-01-01T00:00:00Z}`");
-        match StartForm::deserialize(deserializer).map_err(|_| refused())? {
-            StartForm::Word(word) if word == "earliest" => Ok(Self::Earliest),
-            StartForm::Word(word) if word == "latest" => Ok(Self::Latest),
-            StartForm::Word(_) => Err(refused()),
-            StartForm::At { timestamp } => Ok(Self::Timestamp(timestamp)),
-        }
+        // Nothing is refused here: the API server takes forms that its schema cannot tell apart, and
+        // one resource that cannot be read would hide all others from a watch. What is no time is
+        // refused by the rules.
+        let form = Value::deserialize(deserializer)?;
+        let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+        Ok(match (form.as_str(), form.get("timestamp")) {
+            (Some("earliest"), _) => Self::Earliest,
+            (Some("latest"), _) => Self::Latest,
+            (_, Some(timestamp)) => Self::Timestamp(text(timestamp)),
+            _ => Self::Timestamp(text(&form)),
+        })
     }
 }
 

@@ -6,12 +6,11 @@
 
 use std::{
     collections::BTreeMap,
-    fs,
-    path::Path,
     time::{Duration, Instant},
 };
 use tidemill_e2e::{
     bed::numbered,
+    figures::{Figure, write},
     kube::{Kube, OPERATOR, echo, kubectl},
     pods::{Ready, addresses, metric, processes},
     tally::Tally,
@@ -43,9 +42,6 @@ async fn main() {
 
 /// What befalls a stream.
 const STREAMS: [&str; 3] = ["rolling restart", "scale-in from 6 to 2", "kill -9 of a runner"];
-
-/// A figure of the written results: name, value, unit, reference.
-type Figure = (String, f64, &'static str, Option<f64>);
 
 async fn burst(kube: &Kube, bursts: usize) -> Vec<Figure> {
     let input = kube.bed.topic("burst", PARTITIONS, &[]).await;
@@ -180,20 +176,4 @@ async fn stream(kube: &Kube, event: &str) -> Vec<Figure> {
 fn percentile(values: &mut [f64], percent: usize) -> f64 {
     values.sort_by(f64::total_cmp);
     values[((values.len() * percent).div_ceil(100)).saturating_sub(1)]
-}
-
-/// Adds the figures to `loadtest/results/latest/bench.json`.
-fn write(figures: &[Figure]) {
-    let folder = tidemill_e2e::kube::root().join("loadtest/results/latest");
-    fs::create_dir_all(&folder).expect("a folder for results");
-    let file = folder.join("bench.json");
-    let mut all = read(&file);
-    for (name, value, unit, reference) in figures {
-        all.insert(name.clone(), serde_json::json!({"value": value, "unit": unit, "reference": reference}));
-    }
-    fs::write(&file, serde_json::to_string_pretty(&all).expect("figures are JSON")).expect("results can be written");
-}
-
-fn read(file: &Path) -> serde_json::Map<String, serde_json::Value> {
-    fs::read(file).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
 }

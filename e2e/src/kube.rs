@@ -117,7 +117,7 @@ pub fn kubectl(cluster: &Cluster, arguments: &[&str]) -> Result<String, String> 
 fn answer(command: &mut Command) -> Result<String, String> {
     let output = command.output().expect("the command can be started");
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    if output.status.success() { Ok(text) } else { Err(text + &String::from_utf8_lossy(&output.stderr)) }
+    if output.status.success() { Ok(text) } else { Err(text + String::from_utf8_lossy(&output.stderr).as_ref()) }
 }
 
 /// A namespace of one test; deleted with it.
@@ -173,7 +173,8 @@ impl Kube {
             .expect("kubectl can be started");
         child.stdin.take().expect("it is piped").write_all(yaml.as_bytes()).expect("kubectl reads");
         let output = child.wait_with_output().expect("kubectl ends");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+        let text =
+            String::from_utf8_lossy(&output.stdout).into_owned() + String::from_utf8_lossy(&output.stderr).as_ref();
         if output.status.success() { Ok(text) } else { Err(text) }
     }
 

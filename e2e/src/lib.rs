@@ -6,6 +6,7 @@
 
 pub mod bed;
 pub mod disk;
+pub mod figures;
 pub mod kube;
 pub mod letter;
 pub mod market;

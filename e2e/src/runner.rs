@@ -18,8 +18,10 @@ use tidemill_api::{
     Function,
     plan::{KafkaPlan, Plan, TriggerPlan},
 };
+use tidemill_kafka::Connection;
 use tidemill_runner::{
     config::{Access, Code, Config},
+    consumer,
     report::Report,
     stats::Totals,
 };
@@ -115,6 +117,14 @@ impl Runner {
     /// When it cannot be started.
     #[must_use]
     pub fn start(config: &Config) -> Self {
+        if let TriggerPlan::Kafka(kafka) = &config.plan.trigger {
+            // As the operator and `up` do before a function's first runner.
+            let connection = Connection::plaintext(&config.bootstrap_servers);
+            let begun = tokio::task::block_in_place(|| {
+                tokio::runtime::Handle::current().block_on(consumer::begin(&connection, kafka))
+            });
+            begun.expect("the group begins");
+        }
         let folder = tempfile::tempdir().expect("a temporary folder");
         let file = folder.path().join("config.json");
         fs::write(&file, serde_json::to_vec_pretty(config).expect("JSON")).expect("the folder can be written");

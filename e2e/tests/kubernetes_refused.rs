@@ -110,6 +110,9 @@ async fn what_only_the_operator_can_know_is_a_condition() {
         ),
     ];
     for (name, yaml, reason, words) in cases {
+        // With replicas asked for, a pod would be there if it were accepted.
+        let yaml = yaml.replace("min: 0", "min: 1");
+        assert!(yaml.contains("min: 1"), "{name}: {yaml}");
         kube.apply(&yaml.replace("name: broken", &format!("name: {name}"))).expect("the API server cannot know");
         let (found, message) = kube.condition("fn", name, "Accepted", "False").await;
         assert_eq!(found, reason, "{name}: {message}");

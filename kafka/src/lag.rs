@@ -5,18 +5,20 @@
 
 use crate::{
     Connection, Error, PATIENCE,
-    offsets::{Committed, GroupOffsets},
+    offsets::{Committed, committed},
     probe::{Probe, Stretch},
 };
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
     time::{Duration, Instant},
 };
+use tracing::debug;
 
 /// How long the topics of the cluster are taken as known.
 const TOPICS_KNOWN: Duration = Duration::from_secs(10);
@@ -87,14 +89,20 @@ pub struct Asked<'a> {
 }
 
 /// Why the lag of a group is unknown.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum Unknown {
     /// A topic that it reads is not there.
     #[error("topic {0} is not there")]
     TopicNotFound(String),
     /// A broker did not answer, or refused.
     #[error(transparent)]
-    Kafka(#[from] Error),
+    Kafka(Arc<Error>),
+}
+
+impl From<Error> for Unknown {
+    fn from(error: Error) -> Self {
+        Self::Kafka(Arc::new(error))
+    }
 }
 
 /// Looks at the lag of groups of one cluster, again and again, without joining them.
@@ -104,11 +112,11 @@ pub enum Unknown {
 pub struct ClusterObserver {
     connection: Connection,
     client: BaseConsumer,
-    offsets: GroupOffsets,
     probe: Probe,
     topics: Option<(Instant, BTreeMap<String, Vec<i32>>)>,
     brokers: i32,
     groups: HashMap<Group, Known>,
+    requests: u64,
 }
 
 /// What is kept of a group from look to look.
@@ -127,11 +135,11 @@ impl ClusterObserver {
         Ok(Self {
             connection: connection.clone(),
             client: connection.observer("tidemill.observer")?,
-            offsets: GroupOffsets::new(connection)?,
             probe: Probe::new(connection),
             topics: None,
             brokers: 0,
             groups: HashMap::new(),
+            requests: 0,
         })
     }
 
@@ -158,7 +166,10 @@ impl ClusterObserver {
         let begins = partitions(topics, moved.iter().copied());
         let begins = offsets(&self.client, &begins, Offset::Beginning, "ask where the topics begin")?;
         let requests: Vec<_> = moved.iter().map(|group| (group.id.as_str(), partitions(topics, [*group]))).collect();
-        let committed = self.offsets.fetch(&requests);
+        let committed = committed(&self.client, &requests);
+        let brokers = self.brokers.unsigned_abs();
+        let looks = [!asked.is_empty(), !moved.is_empty()].into_iter().filter(|made| *made).count() as u64;
+        self.requests += u64::from(brokers) * looks + requests.len() as u64;
         // A commit can only be past an end that was asked for before it. Where it still is past it
         // now, the topic was made anew, or has lost records: it is read from its first one.
         let past: Vec<&Group> = moved
@@ -186,9 +197,12 @@ impl ClusterObserver {
             .filter(|(asked, lag)| asked.resting || self.is_still(asked.group, lag, now))
             .flat_map(|(_, lag)| lag.partitions.iter().filter(|partition| partition.lag() > 0).map(stretch))
             .collect();
-        self.probe.look(&suspect)?;
+        if let Err(error) = self.probe.look(&suspect) {
+            // Not to know whether records wait is to count them.
+            debug!(%error, "records that wait could not be looked for");
+        }
         let answers = asked.iter().map(|Asked { group, .. }| {
-            let Some(lag) = found.remove(*group) else {
+            let Some(lag) = found.get(*group).cloned() else {
                 return Ok(self.groups.get(*group).map(|known| known.lag.clone()).unwrap_or_default());
             };
             let mut lag = lag?;
@@ -205,6 +219,13 @@ impl ClusterObserver {
             Ok(lag)
         });
         Ok(answers.collect())
+    }
+
+    /// Requests made so far: one for topics, one to each broker for where they end or begin, one
+    /// for each group's offsets.
+    #[must_use]
+    pub fn requests(&self) -> u64 {
+        self.requests
     }
 
     /// Forgets a group.
@@ -243,6 +264,7 @@ impl ClusterObserver {
             }
         }
         let action = || format!("ask {} for its topics", self.connection.bootstrap());
+        self.requests += 1;
         let metadata = self.client.fetch_metadata(None, PATIENCE).map_err(|source| request(&action(), source))?;
         self.brokers = i32::try_from(metadata.brokers().len()).unwrap_or(i32::MAX);
         let topics = metadata.topics().iter().filter(|topic| topic.error().is_none());
@@ -326,9 +348,66 @@ fn offsets(
     if partitions.count() == 0 {
         return Ok(TopicPartitionList::new());
     }
+    match ask(client, partitions, which) {
+        Ok(found) => Ok(found),
+        Err(error) if is_of_one_topic(&error) => Ok(by_topic(client, partitions, which)),
+        Err(error) => Err(request(action, error)),
+    }
+}
+
+fn ask(
+    client: &BaseConsumer,
+    partitions: &TopicPartitionList,
+    which: Offset,
+) -> Result<TopicPartitionList, KafkaError> {
     let mut asked = partitions.clone();
-    asked.set_all_offsets(which).map_err(|source| request(action, source))?;
-    client.offsets_for_times(asked, PATIENCE).map_err(|source| request(action, source))
+    asked.set_all_offsets(which)?;
+    client.offsets_for_times(asked, PATIENCE)
+}
+
+/// librdkafka gives the first partition's error for all: each topic by itself then, and what is not
+/// found is unknown for the groups of that topic alone.
+fn by_topic(client: &BaseConsumer, partitions: &TopicPartitionList, which: Offset) -> TopicPartitionList {
+    let mut topics: BTreeMap<String, TopicPartitionList> = BTreeMap::new();
+    for element in partitions.elements() {
+        topics.entry(element.topic().to_owned()).or_default().add_partition(element.topic(), element.partition());
+    }
+    let mut all = TopicPartitionList::new();
+    for (topic, list) in topics {
+        match ask(client, &list, which) {
+            Ok(found) => {
+                for element in found.elements() {
+                    let place = (element.topic(), element.partition());
+                    if let Err(error) = all.add_partition_offset(place.0, place.1, element.offset()) {
+                        debug!(%error, topic, "an offset is not kept");
+                    }
+                }
+            }
+            Err(error) => debug!(%error, topic, "where it ends is not known"),
+        }
+    }
+    all
+}
+
+fn is_of_one_topic(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = error.rdkafka_error_code();
+    code.is_some_and(|code| {
+        matches!(
+            code,
+            Code::UnknownTopicOrPartition
+                | Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::LeaderNotAvailable
+                | Code::NotLeaderForPartition
+                | Code::ReplicaNotAvailable
+                | Code::TopicAuthorizationFailed
+                | Code::KafkaStorageError
+                | Code::FencedLeaderEpoch
+                | Code::UnknownLeaderEpoch
+                | Code::OffsetNotAvailable
+        )
+    })
 }
 
 fn offset_of(offsets: &TopicPartitionList, topic: &str, partition: i32) -> Result<i64, Error> {

@@ -1,16 +1,14 @@
 //! The committed offsets of many groups, asked for together.
 //!
-//! One admin client asks for all groups at once, and waits for all answers together: librdkafka
+//! One client asks for all groups at once, and waits for all answers together: librdkafka
 //! sends the requests to each group's coordinator without waiting for one another. Its safe Rust
 //! interface does not have that call; here is the only unsafe code of this crate.
 #![expect(unsafe_code, reason = "rdkafka has no safe ListConsumerGroupOffsets")]
 
-use crate::{Connection, Error, PATIENCE};
+use crate::PATIENCE;
 use rdkafka::{
-    TopicPartitionList,
-    admin::AdminClient,
-    bindings as c,
-    client::DefaultClientContext,
+    TopicPartitionList, bindings as c,
+    consumer::{BaseConsumer, Consumer},
     error::{IsError, KafkaError},
     types::{RDKafkaErrorCode, RDKafkaRespErr},
 };
@@ -24,51 +22,39 @@ use std::{
 /// What a group has committed; a partition that is not in it has no commit.
 pub type Committed = HashMap<(String, i32), i64>;
 
-/// Asks for committed offsets.
-pub struct GroupOffsets {
-    client: AdminClient<DefaultClientContext>,
-}
-
-impl GroupOffsets {
-    /// A client for one cluster.
-    ///
-    /// # Errors
-    /// When librdkafka refuses the configuration.
-    pub fn new(connection: &Connection) -> Result<Self, Error> {
-        Ok(Self { client: connection.admin()? })
-    }
-
-    /// What each group has committed on these partitions, in the order of `groups`.
-    #[must_use]
-    pub fn fetch(&self, groups: &[(&str, TopicPartitionList)]) -> Vec<Result<Committed, KafkaError>> {
-        let deadline = Instant::now() + PATIENCE;
-        let native = self.client.inner().native_ptr();
-        let silent = || Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut));
-        let mut answers: Vec<_> = groups.iter().map(|_| silent()).collect();
-        // SAFETY: `native` lives as long as `self.client`; the queue is destroyed below.
-        let queue = unsafe { c::rd_kafka_queue_new(native) };
-        let asked = groups.iter().enumerate();
-        let mut left = asked.filter(|(index, (group, list))| ask(native, queue, *index, group, list)).count();
-        while left > 0 {
-            let wait = deadline.saturating_duration_since(Instant::now());
-            // SAFETY: the queue lives until after this loop; the event is destroyed in the loop.
-            let event = unsafe { c::rd_kafka_queue_poll(queue, millis(wait)) };
-            if event.is_null() {
-                break;
-            }
-            // SAFETY: the event is one of ours, its opaque is what `ask` gave: an index.
-            let (index, answer) = unsafe { (c::rd_kafka_event_opaque(event) as usize, read(event)) };
-            if let Some(place) = answers.get_mut(index) {
-                *place = answer;
-                left -= 1;
-            }
-            // SAFETY: nothing of it is used any more.
-            unsafe { c::rd_kafka_event_destroy(event) };
+/// What each group has committed on these partitions, in the order of `groups`.
+///
+/// `client` must be a consumer with a group: where a coordinator has moved, librdkafka has the
+/// client's own group look for its coordinator too, and a client without one would crash.
+#[must_use]
+pub fn committed(client: &BaseConsumer, groups: &[(&str, TopicPartitionList)]) -> Vec<Result<Committed, KafkaError>> {
+    let deadline = Instant::now() + PATIENCE;
+    let native = client.client().native_ptr();
+    let silent = || Err(KafkaError::OffsetFetch(RDKafkaErrorCode::OperationTimedOut));
+    let mut answers: Vec<_> = groups.iter().map(|_| silent()).collect();
+    // SAFETY: `native` lives as long as `client`; the queue is destroyed below.
+    let queue = unsafe { c::rd_kafka_queue_new(native) };
+    let asked = groups.iter().enumerate();
+    let mut left = asked.filter(|(index, (group, list))| ask(native, queue, *index, group, list)).count();
+    while left > 0 {
+        let wait = deadline.saturating_duration_since(Instant::now());
+        // SAFETY: the queue lives until after this loop; the event is destroyed in the loop.
+        let event = unsafe { c::rd_kafka_queue_poll(queue, millis(wait)) };
+        if event.is_null() {
+            break;
         }
-        // SAFETY: answers that come too late are dropped with the queue.
-        unsafe { c::rd_kafka_queue_destroy(queue) };
-        answers
+        // SAFETY: the event is one of ours, its opaque is what `ask` gave: an index.
+        let (index, answer) = unsafe { (c::rd_kafka_event_opaque(event) as usize, read(event)) };
+        if let Some(place) = answers.get_mut(index) {
+            *place = answer;
+            left -= 1;
+        }
+        // SAFETY: nothing of it is used any more.
+        unsafe { c::rd_kafka_event_destroy(event) };
     }
+    // SAFETY: answers that come too late are dropped with the queue.
+    unsafe { c::rd_kafka_queue_destroy(queue) };
+    answers
 }
 
 /// Sends one request; answers whether it could.

@@ -1,12 +1,19 @@
 //! Which of the operator's replicas may write: the holder of a Lease.
 //!
 //! A holder that ends gives the Lease back; one that is killed loses it after `DURATION`. A holder
-//! that lost it ends its process: nothing it has begun can write after the next one started.
+//! that lost it, or that has not heard of the API server for as long, ends its process: nothing it
+//! has begun can write after the next one started.
 
 use anyhow::{Context as _, Result};
+use http::StatusCode;
 use kube::Client;
 use kube_lease_manager::{LeaseManager, LeaseManagerBuilder};
-use tokio::{sync::watch, task::JoinHandle};
+use parking_lot::Mutex;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, task::JoinHandle, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -14,6 +21,32 @@ use tracing::info;
 const DURATION: u64 = 10;
 /// Seconds before the end of that in which it is renewed.
 const GRACE: u64 = 6;
+
+/// How often it is looked whether the API server still answers.
+const LOOK: Duration = Duration::from_millis(500);
+
+/// When the API server last answered.
+#[derive(Clone, Debug)]
+pub struct Contact(Arc<Mutex<Instant>>);
+
+impl Default for Contact {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Instant::now())))
+    }
+}
+
+impl Contact {
+    /// An answer came.
+    pub fn heard(&self, status: StatusCode) {
+        if !status.is_server_error() {
+            *self.0.lock() = Instant::now();
+        }
+    }
+
+    fn last(&self) -> Instant {
+        *self.0.lock()
+    }
+}
 
 /// The Lease, held or waited for.
 pub struct Lease {
@@ -55,10 +88,19 @@ impl Lease {
         }
     }
 
-    /// Returns when it is lost.
-    pub async fn lost(&mut self) {
-        // An error means that the task has ended, and then nobody renews it.
-        drop(self.state.wait_for(|held| !*held).await);
+    /// Returns when it is lost, or may be: it is renewed every four seconds, and where no answer
+    /// comes nobody knows.
+    pub async fn lost(&mut self, contact: &Contact) {
+        let silent = async {
+            while contact.last().elapsed() < Duration::from_secs(DURATION) {
+                sleep(LOOK).await;
+            }
+        };
+        tokio::select! {
+            // An error means that the task has ended, and then nobody renews it.
+            lost = self.state.wait_for(|held| !*held) => drop(lost),
+            () = silent => {}
+        }
     }
 
     /// Gives it back.

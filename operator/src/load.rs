@@ -155,6 +155,13 @@ impl Loads {
         });
         entry.ready = there.ready;
         let changed = entry.plan != *plan || entry.hold != hold;
+        let moved = |plan: &Plan| plan.kafka().map(|kafka| (kafka.group.clone(), kafka.topics.clone()));
+        if changed && moved(&entry.plan) != moved(plan) {
+            // Other partitions: where those ended says nothing of these.
+            let known = entry.tracker.per_invocation();
+            entry.tracker = known.map_or_else(Tracker::default, Tracker::with_capacity);
+            entry.journal = None;
+        }
         if changed {
             (entry.plan, entry.rules, entry.hold) = (plan.clone(), rules(), hold);
         }
@@ -352,9 +359,8 @@ fn metrics(function: &str, load: &Load) {
     let labels = || [("function", function.to_owned())];
     metrics::gauge!("tidemill_operator_desired_replicas", &labels()).set(f64::from(load.replicas));
     metrics::gauge!("tidemill_operator_arrival_rate", &labels()).set(load.rate);
-    if let Some(lag) = load.lag {
-        metrics::gauge!("tidemill_operator_lag", &labels()).set(lag as f64);
-    }
+    // Unknown is not a number, least of all the last one.
+    metrics::gauge!("tidemill_operator_lag", &labels()).set(load.lag.map_or(f64::NAN, |lag| lag as f64));
 }
 
 /// Numbers in a status need no more digits than people read.

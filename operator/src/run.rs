@@ -3,12 +3,13 @@
 use crate::{
     cluster,
     clusters::Clusters,
-    context::{Context, Settings, Triggers},
+    context::{Context, Settings, Triggers, key_of},
     function::{self, apply::Applied, build::ADMIN_PORT, status::is_ready},
     joining::{self, Joins},
     journal,
-    lease::Lease,
+    lease::{Contact, Lease},
     load::Loads,
+    observer::describe,
     schedule::Firings,
     stores::{Own, Stores},
     topic,
@@ -24,14 +25,14 @@ use kube::{
     client::{Body, ClientBuilder},
     runtime::{
         Controller, WatchStreamExt,
-        controller::{Action, Config},
+        controller::{self, Action, Config},
         events::{Recorder, Reporter},
         reflector::ObjectRef,
         watcher::{self, Event, watcher},
     },
 };
 use serde::de::DeserializeOwned;
-use std::{fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashSet, fmt::Debug, net::SocketAddr, sync::Arc, time::Duration};
 use tidemill_api::{Function, KafkaCluster, Topic};
 use tidemill_runner::report::Report;
 use tidemill_service::{
@@ -44,11 +45,13 @@ use tokio::{
     time::{MissedTickBehavior, interval},
 };
 use tokio_util::sync::CancellationToken;
-use tower::util::MapRequestLayer;
+use tower::util::{MapRequestLayer, MapResponseLayer};
 use tracing::{debug, info, warn};
 
 /// How often runners are asked what they have done.
 const REPORTS: Duration = Duration::from_secs(2);
+/// Runners asked at the same time.
+const ASKED: usize = 64;
 /// Reconciles of one kind at the same time.
 const CONCURRENCY: u16 = 8;
 
@@ -112,7 +115,8 @@ pub async fn run(args: Args) -> Result<()> {
         .merge(journal::route(loads.clone()))
         .merge(joining::route(joins.clone(), loads.clone()));
     tokio::spawn(async move { axum::serve(listener, routes).await });
-    let client = client().await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
+    let contact = Contact::default();
+    let client = client(&contact).await.context("no way to the API server: set KUBECONFIG, or run in a pod")?;
     let wait = ExponentialBuilder::default().with_max_delay(Duration::from_secs(5)).without_max_times();
     let lease = || async {
         has_crds(&client).await?;
@@ -133,7 +137,7 @@ pub async fn run(args: Args) -> Result<()> {
         metrics::gauge!("tidemill_operator_leader").set(1.0);
         tokio::select! {
             () = lead(client, &args, loads, stop.clone()) => {}
-            () = lease.lost() => bail!("the Lease was lost: ending, so that only its new holder writes"),
+            () = lease.lost(&contact) => bail!("the Lease was lost: ending, so that only its new holder writes"),
         }
     }
     lease.give_back().await?;
@@ -142,9 +146,15 @@ pub async fn run(args: Args) -> Result<()> {
 }
 
 /// A client that counts its requests: what a watch could have told must not be asked for.
-async fn client() -> Result<Client> {
+async fn client(contact: &Contact) -> Result<Client> {
     let config = kube::Config::infer().await?;
-    Ok(ClientBuilder::try_from(config)?.with_layer(&MapRequestLayer::new(counted)).build())
+    let builder = ClientBuilder::try_from(config)?.with_layer(&MapRequestLayer::new(counted));
+    let contact = contact.clone();
+    let heard = MapResponseLayer::new(move |response: http::Response<_>| {
+        contact.heard(response.status());
+        response
+    });
+    Ok(builder.with_layer(&heard).build())
 }
 
 fn counted(request: Request<Body>) -> Request<Body> {
@@ -204,7 +214,12 @@ async fn lead(client: Client, args: &Args, loads: Arc<Loads>, stop: Cancellation
         applied: Applied::default(),
         firings: Firings::default(),
         triggers,
-        http: reqwest::Client::new(),
+        // Whoever does not answer holds up nobody for long; a firing has its own time.
+        http: reqwest::Client::builder()
+            .connect_timeout(Duration::from_secs(5))
+            .timeout(Duration::from_secs(10))
+            .build()
+            .expect("the client's settings are valid"),
         client: client.clone(),
     });
     context.stores.ready().await;
@@ -247,17 +262,18 @@ where
         .graceful_shutdown_on(stop.clone().cancelled_owned())
 }
 
-async fn drive<K, E>(results: impl Stream<Item = Result<(ObjectRef<K>, Action), E>>)
+async fn drive<K, E>(results: impl Stream<Item = Result<(ObjectRef<K>, Action), controller::Error<E, watcher::Error>>>)
 where
     K: Resource<DynamicType = ()>,
-    E: std::error::Error,
+    E: std::error::Error + 'static,
 {
     // A reconcile that failed was logged by its error policy; what is left is an object that went
     // meanwhile, or a watch that is taken up again.
     let mut results = std::pin::pin!(results);
     while let Some(result) = results.next().await {
-        if let Err(error) = result {
-            debug!(%error, "not reconciled");
+        match result {
+            Ok(_) | Err(controller::Error::ObjectNotFound(_) | controller::Error::ReconcilerFailed(..)) => {}
+            Err(error) => warn!(error = describe(&error), kind = %K::kind(&()), "a watch is interrupted"),
         }
     }
 }
@@ -270,14 +286,26 @@ where
     let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .take_until(stop.clone().cancelled_owned());
-    events
-        .for_each(|event| {
-            if let Ok(Event::Delete(resource)) = event {
-                forget(&crate::context::key_of(&resource));
+    // What went while the watch was interrupted is missing from the list that comes after.
+    let (mut known, mut listed) = (HashSet::new(), HashSet::new());
+    let mut events = std::pin::pin!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listed.clear(),
+            Ok(Event::InitApply(resource)) => drop(listed.insert(key_of(&resource))),
+            Ok(Event::InitDone) => {
+                known.difference(&listed).for_each(|key: &String| forget(key));
+                known = std::mem::take(&mut listed);
             }
-            future::ready(())
-        })
-        .await;
+            Ok(Event::Apply(resource)) => drop(known.insert(key_of(&resource))),
+            Ok(Event::Delete(resource)) => {
+                let key = key_of(&resource);
+                known.remove(&key);
+                forget(&key);
+            }
+            Err(error) => debug!(%error, "a watch is interrupted"),
+        }
+    }
 }
 
 /// Asks the runners of functions that have replicas what they have done.
@@ -289,25 +317,28 @@ async fn reports(context: Arc<Context>, stop: CancellationToken) {
             () = stop.cancelled() => return,
             _ = ticks.tick() => {}
         }
+        let mut asked = Vec::new();
         for key in context.loads.active() {
             let Some((namespace, name)) = key.split_once('/') else { continue };
             let pods = context.stores.pods_of(namespace, name);
-            let asked = pods
-                .iter()
-                .filter(|pod| is_ready(pod))
-                .filter_map(|pod| Some((pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?)));
-            let answers = asked.map(|(pod, address)| {
-                let request = context.http.get(format!("http://{address}:{ADMIN_PORT}/report")).timeout(REPORTS);
-                async move { (pod, request.send().await) }
-            });
-            for (pod, answer) in future::join_all(answers).await {
-                match answer {
-                    Ok(answer) => match answer.json::<Report>().await {
-                        Ok(report) => context.loads.reported(&key, &pod, report.totals),
-                        Err(error) => warn!(%error, pod, "a runner's report is not understood"),
-                    },
-                    Err(error) => debug!(%error, pod, "a runner gives no report"),
-                }
+            let ready = pods.iter().filter(|pod| is_ready(pod));
+            asked.extend(ready.filter_map(|pod| {
+                Some((key.clone(), pod.metadata.name.clone()?, pod.status.as_ref()?.pod_ip.clone()?))
+            }));
+        }
+        // All together: pods that cannot be reached hold up no others.
+        let answers = asked.into_iter().map(|(key, pod, address)| {
+            let request = context.http.get(format!("http://{address}:{ADMIN_PORT}/report")).timeout(REPORTS);
+            async move {
+                let answer = async { request.send().await?.json::<Report>().await };
+                (key, pod, answer.await)
+            }
+        });
+        let mut answers = std::pin::pin!(futures::stream::iter(answers).buffer_unordered(ASKED));
+        while let Some((key, pod, answer)) = answers.next().await {
+            match answer {
+                Ok(report) => context.loads.reported(&key, &pod, report.totals),
+                Err(error) => debug!(%error, pod, "a runner gives no report"),
             }
         }
     }

@@ -23,6 +23,8 @@ use tidemill_api::{Function, FunctionStatus, ScheduleTrigger, reasons};
 use tidemill_runner::event::ScheduledEvent;
 use tracing::{info, warn};
 
+/// How long a firing with all its attempts may take before it is posted again.
+const LONGEST_FIRING: Duration = Duration::from_secs(6 * 3_600);
 /// The longest until the clock is looked at again: a changed system time is noticed.
 const LOOK: Duration = Duration::from_secs(60);
 /// Firings that are counted as missed, at most.
@@ -128,7 +130,8 @@ fn deliver(key: &str, status: &FunctionStatus, validated: &Validated, context: &
     let event = ScheduledEvent::at(key, due);
     let (key, pending, context) = (key.to_owned(), pending.clone(), context.clone());
     tokio::spawn(async move {
-        let answer = context.http.post(format!("http://{address}:{ADMIN_PORT}/schedule")).json(&event).send().await;
+        let request = context.http.post(format!("http://{address}:{ADMIN_PORT}/schedule")).timeout(LONGEST_FIRING);
+        let answer = request.json(&event).send().await;
         let done = match answer {
             Ok(answer) if answer.status().is_success() => true,
             Ok(answer) => {

@@ -106,7 +106,12 @@ impl Stores {
                 }
             }
             for function in using.functions.state().into_iter().filter(|function| function.namespace() == namespace) {
-                if dereference::secrets_of(&function).contains(name.as_str()) {
+                let of_clusters = || {
+                    let names = dereference::clusters_of(&function);
+                    let used = using.clusters.state().into_iter().filter(|cluster| names.contains(&key_of(&**cluster)));
+                    used.flat_map(|cluster| cluster::secrets_of(&cluster.spec)).any(|reference| reference.name == name)
+                };
+                if dereference::secrets_of(&function).contains(name.as_str()) || of_clusters() {
                     triggers.function(&key_of(&*function));
                 }
             }

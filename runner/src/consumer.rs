@@ -83,7 +83,6 @@ pub async fn run<S: Sink>(
     stop: CancellationToken,
     failed: CancellationToken,
 ) -> Result<(), tidemill_kafka::Error> {
-    begin(connection, plan).await?;
     let mut protocol = Protocol::Consumer;
     loop {
         let unknown = session(connection, plan, &pipeline, protocol, &may_join, &stop, &failed).await?;
@@ -184,7 +183,8 @@ async fn poll(consumer: &Consumer, stop: &CancellationToken) -> bool {
     }
 }
 
-/// Commits where the group begins, where its first member is this one.
+/// Commits where the group begins. For whoever starts runners, before the first one: a runner that
+/// did so itself would skip the records that it was woken for.
 ///
 /// # Errors
 /// When a broker does not answer.

@@ -23,7 +23,15 @@ struct Clock<S> {
     last: Mutex<Option<String>>,
 }
 
+/// A task of its own: whoever posts may go away, and what was begun is ended all the same.
 async fn fire<S: Sink>(State(clock): State<Arc<Clock<S>>>, Json(event): Json<ScheduledEvent>) -> (StatusCode, String) {
+    match tokio::spawn(settle(clock, event)).await {
+        Ok(answer) => answer,
+        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
+    }
+}
+
+async fn settle<S: Sink>(clock: Arc<Clock<S>>, event: ScheduledEvent) -> (StatusCode, String) {
     let mut last = clock.last.lock().await;
     if last.as_ref() == Some(&event.id) {
         return (StatusCode::OK, "done before\n".to_owned());

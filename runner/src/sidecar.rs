@@ -10,12 +10,8 @@ use crate::{
     pool::{Health, Queue},
     runtime_api::{self, Progress, Slot, Slots},
 };
-use nix::{
-    sys::signal::{Signal, kill},
-    unistd::Pid,
-};
 use procfs::process::FDTarget;
-use rustix::process::{PidfdFlags, pidfd_open};
+use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
 use tidemill_service::admin::Readiness;
 use tokio::{
@@ -138,7 +134,8 @@ impl Watcher {
         }
         if let Some(process) = &self.process {
             warn!(pid = process.pid, timeout = ?self.timeout, "function process killed: no answer in time");
-            if let Err(error) = kill(Pid::from_raw(process.pid), Signal::SIGKILL) {
+            // By its handle: the number may be another process's by now.
+            if let Err(error) = pidfd_send_signal(process.handle.get_ref(), Signal::KILL) {
                 warn!(pid = process.pid, %error, "a late function process could not be killed");
                 self.process = None;
             }

@@ -4,7 +4,7 @@
 
 {{- define "market.redis" -}}
 {{- if .Values.redis.secret -}}
-- {name: REDIS_URL, valueFrom: {secretKeyRef: {name: {{ .Values.redis.secret }}, key: REDIS_URL}}}
+- {name: REDIS_URL, valueFrom: {secretKeyRef: {name: {{ .Values.redis.secret | quote }}, key: REDIS_URL}}}
 {{- else -}}
 - {name: REDIS_URL, value: {{ .Values.redis.url | quote }}}
 {{- end }}

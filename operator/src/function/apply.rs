@@ -108,16 +108,19 @@ pub fn lacks_dead_letters(validated: &Validated) -> bool {
     plan.on_failure == FailurePlan::OwnTopic && plan.kafka().is_some_and(|kafka| kafka.topics.iter().any(lacking))
 }
 
-/// Before a function is first looked at: where its group begins is committed, and the topics of
-/// its dead letters are made where the manifest names no other destination.
+/// Before a function is first looked at (`begins`) where its group begins is committed: a topic that
+/// comes later is read from its first record. The topics of its dead letters are made where the
+/// manifest names no other destination.
 ///
 /// # Errors
 /// When Kafka does not answer, or refuses.
-pub async fn in_kafka(validated: &Validated) -> Result<(), Error> {
+pub async fn in_kafka(validated: &Validated, begins: bool) -> Result<(), Error> {
     let plan = &validated.plan;
     let Some(kafka) = plan.kafka() else { return Ok(()) };
     let cluster = &validated.trigger_cluster;
-    consumer::begin(&cluster.connection, kafka).await.map_err(Error::Kafka)?;
+    if begins {
+        consumer::begin(&cluster.connection, kafka).await.map_err(Error::Kafka)?;
+    }
     if plan.on_failure != FailurePlan::OwnTopic {
         return Ok(());
     }

@@ -9,7 +9,7 @@ pub mod validate;
 use crate::{
     context::{Context, key_of},
     load::There,
-    observer::Health,
+    observer::{Health, describe},
     schedule,
 };
 use kube::runtime::controller::Action;
@@ -81,15 +81,24 @@ pub async fn reconcile(mut function: Arc<Function>, context: Arc<Context>) -> Re
     let there = There { replicas: running, ready };
     let mut load = context.loads.declare(&key, &validated.plan, validated.hold, there, function.status.as_ref());
     let mut action = Action::await_change();
+    let mut refused = None;
     match &validated.plan.trigger {
         TriggerPlan::Kafka(kafka) => {
             let observer = &validated.trigger_cluster.observer;
             let group = dereference::group(kafka);
             // A cluster that does not answer holds up nobody but its own functions.
             let answers = matches!(observer.health(), Health::Answers(_));
-            if answers && (!observer.looks_at(&key, &group) || apply::lacks_dead_letters(&validated)) {
-                apply::in_kafka(&validated).await?;
-                observer.add(&key, group);
+            let begins = !observer.looks_at(&key, &group);
+            if answers && (begins || apply::lacks_dead_letters(&validated)) {
+                match apply::in_kafka(&validated, begins).await {
+                    Ok(()) => observer.add(&key, group),
+                    Err(error) => {
+                        // What runs goes on and is scaled; what is missing is said and tried again.
+                        warn!(function = key, error = describe(&error), "the function is not prepared in Kafka");
+                        refused = Some(describe(&error));
+                        action = Action::requeue(Duration::from_secs(15));
+                    }
+                }
             }
         }
         TriggerPlan::Schedule(trigger) => {
@@ -110,7 +119,7 @@ pub async fn reconcile(mut function: Arc<Function>, context: Arc<Context>) -> Re
             return Ok(action);
         }
     };
-    status::accepted(&function, &validated, &load, applied.as_deref(), &context).await?;
+    status::accepted(&function, &validated, &load, applied.as_deref(), refused, &context).await?;
     Ok(action)
 }
 
@@ -128,7 +137,7 @@ pub fn gone(key: &str, context: &Context) {
 
 /// Tries again later; one function's trouble delays no other.
 pub fn retry(function: Arc<Function>, error: &Error, _context: Arc<Context>) -> Action {
-    warn!(function = key_of(&*function), error = crate::observer::describe(error), "function not reconciled");
+    warn!(function = key_of(&*function), error = describe(error), "function not reconciled");
     metrics::counter!("tidemill_operator_reconcile_errors_total", "kind" => "Function").increment(1);
     Action::requeue(Duration::from_secs(2))
 }

@@ -52,6 +52,7 @@ pub async fn accepted(
     validated: &Validated,
     load: &Load,
     deployment: Option<&Deployment>,
+    refused: Option<String>,
     context: &Context,
 ) -> Result<(), Error> {
     let plan = &validated.plan;
@@ -67,8 +68,13 @@ pub async fn accepted(
             format!("a Deployment named {} belongs to someone else: rename it or the function", plan.name),
         ),
     };
-    let ready = if accepted.status == Some(true) {
-        ready(validated, load, &pods)
+    let ready = if let Some(refused) = refused {
+        let message = format!("{refused}: let the operator's user do it, or ask the cluster's owner");
+        Say::no(reasons::READY, reasons::REFUSED_BY_KAFKA, message)
+    } else if accepted.status == Some(true) {
+        let ready = ready(validated, load, &pods);
+        // No pods at all: the ReplicaSet knows why.
+        no_pods(deployment).filter(|_| ready.reason == reasons::STARTING && pods.is_empty()).unwrap_or(ready)
     } else {
         Say { kind: reasons::READY, ..accepted.clone() }
     };
@@ -149,6 +155,13 @@ fn ready(validated: &Validated, load: &Load, pods: &[Arc<Pod>]) -> Say {
 
 fn missing_topic(topic: &str, field: &str, cluster: &str) -> String {
     format!("topic {topic} ({field}) is not in KafkaCluster {cluster}: create a Topic, or name another one")
+}
+
+/// Why a Deployment makes no pods: a quota, a policy, an account that is not there.
+fn no_pods(deployment: Option<&Deployment>) -> Option<Say> {
+    let conditions = deployment?.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions.iter().find(|one| one.type_ == "ReplicaFailure" && one.status == "True")?;
+    Some(Say::no(reasons::READY, reasons::UNSCHEDULABLE, failure.message.clone().unwrap_or_default()))
 }
 
 /// Whether the pod takes records and is not about to end.

@@ -88,9 +88,10 @@ impl Rounds {
         let rests = |function: &str| self.loads.rests(function) && !woken(function);
         let asked: Vec<Asked<'_>> =
             due.iter().map(|(function, group)| Asked { group, resting: rests(function) }).collect();
-        metrics::counter!("tidemill_operator_kafka_looks_total").increment(1);
-        metrics::counter!("tidemill_operator_kafka_looked_at_total").increment(asked.len() as u64);
-        match kafka.look(&asked) {
+        let before = kafka.requests();
+        let looked = kafka.look(&asked);
+        metrics::counter!("tidemill_operator_kafka_requests_total").increment(kafka.requests() - before);
+        match looked {
             Ok(found) => {
                 self.shared.tell(Health::Answers(kafka.brokers()), &self.triggers);
                 self.tell_topics(kafka.topics());
@@ -159,7 +160,7 @@ impl Rounds {
         });
         let lag = lag.map_err(|unknown| match unknown {
             Unknown::TopicNotFound(topic) => Blind::NoTopic(topic),
-            Unknown::Kafka(error) => Blind::NoAnswer(describe(&error)),
+            Unknown::Kafka(error) => Blind::NoAnswer(describe(&*error)),
         });
         let known = lag.is_ok();
         let pace = self.loads.observed(function, lag, now, &self.triggers);

@@ -6,7 +6,7 @@ use crate::{
     clusters::Cluster,
     conditions::{self, Say},
     context::{Context, key_of},
-    observer::describe,
+    observer::{Health, describe},
 };
 use kube::{
     Api,
@@ -18,7 +18,7 @@ use kube::{
 };
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
-use tidemill_api::{DeletionPolicy, Topic, TopicStatus, reasons};
+use tidemill_api::{DeletionPolicy, KafkaCluster, Topic, TopicStatus, reasons};
 use tidemill_kafka::{Ensured, TopicTarget, correct_config, delete_topic, ensure_topics};
 
 /// Who writes the status.
@@ -87,18 +87,76 @@ pub fn retry(topic: Arc<Topic>, error: &Error, _context: Arc<Context>) -> Action
 }
 
 async fn cleanup(topic: &Topic, context: &Context) -> Result<Action, Error> {
-    if topic.spec.deletion_policy == DeletionPolicy::Delete {
-        let name = cluster_of(topic);
-        let Some(Ok(cluster)) = context.clusters.get(&name) else { return Err(Error::NoCluster(name)) };
-        delete_topic(&cluster.connection, topic.topic_name()).await.map_err(Error::Delete)?;
-        cluster.observer.topics_changed();
+    if topic.spec.deletion_policy != DeletionPolicy::Delete {
+        return Ok(Action::await_change());
     }
+    let name = cluster_of(topic);
+    if context.clusters.get(&name).is_some() && !is_let_in(topic, context) {
+        // It never was this resource's topic to delete.
+        let note = format!("the topic is kept: KafkaCluster {name} does not let in this namespace");
+        context.event(topic, true, reasons::CLUSTER_NOT_FOUND, note).await;
+        return Ok(Action::await_change());
+    }
+    if let Some(other) = twin(topic, context) {
+        let note = format!("the topic is kept: Topic {other} declares it too");
+        context.event(topic, true, reasons::NAME_TAKEN, note).await;
+        return Ok(Action::await_change());
+    }
+    let cluster = match context.clusters.get(&name) {
+        Some(Ok(cluster)) => cluster,
+        Some(Err(unusable)) => {
+            let note = format!(
+                "the topic cannot be deleted, KafkaCluster {name}: {}; make it usable, or set spec.deletionPolicy to Retain",
+                unusable.message
+            );
+            context.event(topic, true, unusable.reason, note).await;
+            return Err(Error::NoCluster(name));
+        }
+        None => {
+            // Its namespace may be going: nothing must wait for a cluster that will not come back.
+            let note = format!("the topic is kept: KafkaCluster {name} is not there any more");
+            context.event(topic, true, reasons::CLUSTER_NOT_FOUND, note).await;
+            return Ok(Action::await_change());
+        }
+    };
+    delete_topic(&cluster.connection, topic.topic_name()).await.map_err(Error::Delete)?;
+    cluster.observer.topics_changed();
     Ok(Action::await_change())
 }
 
+/// Whether the cluster that the topic names lets in its namespace; one that is not there does not.
+fn is_let_in(topic: &Topic, context: &Context) -> bool {
+    let key = cluster_of(topic);
+    let own = topic.metadata.namespace.as_deref().unwrap_or_default();
+    let Some((namespace, name)) = key.split_once('/') else { return false };
+    let is_it = |cluster: &KafkaCluster| {
+        cluster.metadata.namespace.as_deref() == Some(namespace) && cluster.metadata.name.as_deref() == Some(name)
+    };
+    let found = context.stores.own.clusters.find(is_it);
+    namespace == own || found.is_some_and(|cluster| cluster.spec.allowed_namespaces.iter().any(|one| one == own))
+}
+
+/// Another resource that declares the same topic, and was there before where both stay.
+fn twin(topic: &Topic, context: &Context) -> Option<String> {
+    let cluster = cluster_of(topic);
+    let same = |other: &Topic| {
+        other.metadata.uid != topic.metadata.uid
+            && other.metadata.deletion_timestamp.is_none()
+            && other.topic_name() == topic.topic_name()
+            && cluster_of(other) == cluster
+    };
+    let leaving = topic.metadata.deletion_timestamp.is_some();
+    let age = |one: &Topic| one.metadata.creation_timestamp.as_ref().map(|time| (time.0, one.metadata.uid.clone()));
+    let found = context.stores.own.topics.find(|other| same(other) && (leaving || age(other) < age(topic)));
+    found.map(|other| key_of(&*other))
+}
+
 async fn apply(topic: &Topic, context: &Context) -> Result<Action, Error> {
-    let (say, partitions, again) = match usable(topic, context) {
-        Err(say) => (say, None, None),
+    let (say, partitions, again) = match usable(topic, context).and_then(|cluster| answers(topic, cluster, context)) {
+        Err(say) => {
+            let again = [reasons::NAME_TAKEN, reasons::CLUSTER_UNREACHABLE].contains(&say.reason).then_some(AGAIN);
+            (say, None, again)
+        }
         Ok(cluster) => match bring_to(topic, &cluster, context).await {
             Ok(partitions) => {
                 let message = format!("the topic is as declared in KafkaCluster {}", cluster.key);
@@ -109,6 +167,20 @@ async fn apply(topic: &Topic, context: &Context) -> Result<Action, Error> {
     };
     status(topic, say, partitions, context).await?;
     Ok(again.map_or_else(Action::await_change, Action::requeue))
+}
+
+/// The cluster, where it answers and no other resource declares the same topic.
+fn answers(topic: &Topic, cluster: Arc<Cluster>, context: &Context) -> Result<Arc<Cluster>, Say> {
+    if let Some(other) = twin(topic, context) {
+        let message = format!("Topic {other} declares the same topic: remove one of them");
+        return Err(Say::no(reasons::READY, reasons::NAME_TAKEN, message));
+    }
+    if let Health::Silent(error) = cluster.observer.health() {
+        // Not asked: those who wait for an answer would hold up everybody else's topics.
+        let message = format!("KafkaCluster {} does not answer: {error}", cluster.key);
+        return Err(Say::no(reasons::READY, reasons::CLUSTER_UNREACHABLE, message));
+    }
+    Ok(cluster)
 }
 
 fn usable(topic: &Topic, context: &Context) -> Result<Arc<Cluster>, Say> {

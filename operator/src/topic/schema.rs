@@ -42,7 +42,7 @@ async fn send(request: RequestBuilder, body: &Value, registry: &SchemaRegistry) 
     if status.is_success() {
         return Ok(());
     }
-    let text = answer.text().await.unwrap_or_default();
+    let text: String = answer.text().await.unwrap_or_default().chars().take(400).collect();
     if status.is_server_error() {
         return Err(unreachable(format!("{status}: {text}")));
     }

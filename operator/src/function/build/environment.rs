@@ -30,12 +30,14 @@ pub fn runner(function: &Function, validated: &Validated, settings: &Settings, c
 
 /// The function's: what Lambda sets, over what the manifest says, over defaults.
 pub fn function(function: &Function, plan: &Plan) -> Vec<EnvVar> {
-    let mut all = vec![
-        plain("AWS_REGION", "us-east-1"),
-        plain("AWS_DEFAULT_REGION", "us-east-1"),
-        plain("LANG", "C.UTF-8"),
-        plain("TZ", ":UTC"),
-    ];
+    let mut all = Vec::new();
+    if function.spec.env_from.is_empty() {
+        // What `envFrom` brings would be hidden by a variable of the same name.
+        all.extend(
+            [("AWS_REGION", "us-east-1"), ("AWS_DEFAULT_REGION", "us-east-1")].map(|(name, value)| plain(name, value)),
+        );
+        all.extend([("LANG", "C.UTF-8"), ("TZ", ":UTC")].map(|(name, value)| plain(name, value)));
+    }
     for variable in &function.spec.env {
         set(&mut all, variable.clone());
     }
