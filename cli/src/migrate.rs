@@ -23,7 +23,7 @@ pub enum Migrate {
 /// ScaledObject does not know, the image above all, is left to fill in.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tidemill migrate keda scaledobject.yaml > function.yaml\n  kubectl get scaledobjects -o yaml | tidemill migrate keda -\n\nExit codes: 0 turned, 1 nothing there to turn."
+    after_help = "Examples:\n  tidemill migrate keda scaledobject.yaml > function.yaml\n  kubectl get scaledobjects -o yaml | tidemill migrate keda -\n\nExit codes: 0 turned, 1 something could not be turned."
 )]
 pub struct Keda {
     /// A file of manifests; `-` is standard input
@@ -40,11 +40,21 @@ impl Migrate {
         let text = read(file)?;
         let documents: Vec<serde_json::Value> =
             serde_saphyr::from_multiple(&text).with_context(|| format!("{} is not YAML", file.display()))?;
-        let found = keda::turn(&documents).with_context(|| file.display().to_string())?;
+        let found = keda::turn(&documents);
         if found.is_empty() {
             bail!("{}: no ScaledObject (keda.sh/v1alpha1) is there", file.display());
         }
-        for turned in &found {
+        let mut code = ExitCode::SUCCESS;
+        for turned in found {
+            let turned = match turned {
+                Ok(turned) => turned,
+                Err(error) => {
+                    // The others are turned all the same.
+                    eprintln!("error: {}: {error:#}", file.display());
+                    code = ExitCode::FAILURE;
+                    continue;
+                }
+            };
             for manifest in &turned.manifests {
                 print!("---\n{}", serde_saphyr::to_string(manifest)?);
             }
@@ -52,7 +62,7 @@ impl Migrate {
                 eprintln!("{}: {note}", turned.name);
             }
         }
-        Ok(ExitCode::SUCCESS)
+        Ok(code)
     }
 }
 

@@ -18,6 +18,30 @@ pub struct Turned {
     pub notes: Vec<String>,
 }
 
+/// Fields of a trigger's metadata that are turned.
+const KNOWN: &[&str] = &[
+    "bootstrapServers",
+    "consumerGroup",
+    "topic",
+    "lagThreshold",
+    "activationLagThreshold",
+    "offsetResetPolicy",
+    "sasl",
+    "tls",
+];
+/// Those that have no equivalent, and why none is needed.
+const WITHOUT: [(&str, &str); 7] = [
+    ("allowIdleConsumers", "more replicas than partitions are never asked for"),
+    ("limitToPartitionsWithLag", "counts that lower nobody's share are skipped anyway"),
+    ("ensureEvenDistributionOfPartitions", "counts that lower nobody's share are skipped anyway"),
+    ("excludePersistentLag", "a partition that stands still has its records retried and dead-lettered"),
+    ("scaleToZeroOnInvalidOffset", "where nothing is committed, lag is counted from `start`"),
+    ("partitionLimitation", "all partitions of the topics are read"),
+    ("version", "the protocol's version is negotiated"),
+];
+/// What is to be filled in.
+const FILL_IN: &str = "FILL-IN";
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 struct Spec {
@@ -49,19 +73,19 @@ struct Trigger {
     authentication_ref: Option<Value>,
 }
 
-/// Turns each ScaledObject; other documents are left alone.
-///
-/// # Errors
-/// Names the field that cannot be read.
-pub fn turn(documents: &[Value]) -> Result<Vec<Turned>> {
+/// Turns each ScaledObject, or says why it cannot; other documents are left alone.
+pub fn turn(documents: &[Value]) -> Vec<Result<Turned>> {
+    // One KafkaCluster for all that name the same brokers in the same namespace.
+    let mut clusters: Vec<Value> = Vec::new();
     let lists = documents.iter().flat_map(|document| match document["items"].as_array() {
         Some(items) => items.iter().collect::<Vec<_>>(),
         None => vec![document],
     });
-    lists.filter(|document| document["kind"] == "ScaledObject").map(one).collect()
+    let objects = lists.filter(|document| document["kind"] == "ScaledObject");
+    objects.map(|document| one(document, &mut clusters)).collect()
 }
 
-fn one(document: &Value) -> Result<Turned> {
+fn one(document: &Value, clusters: &mut Vec<Value>) -> Result<Turned> {
     let name = document["metadata"]["name"].as_str().context("metadata.name: a ScaledObject has a name")?.to_owned();
     let spec: Spec = serde_json::from_value(document["spec"].clone()).with_context(|| format!("{name}: spec"))?;
     let (kafka, others): (Vec<&Trigger>, Vec<&Trigger>) =
@@ -97,14 +121,34 @@ fn one(document: &Value) -> Result<Turned> {
     if !annotations.is_empty() {
         metadata.insert("annotations".to_owned(), Value::Object(annotations));
     }
-    let cluster = cluster(first, &metadata, &mut notes);
+    notes.push(format!(
+        "delete the ScaledObject and its Deployment first: Function {function} makes a Deployment of its own and reads as the same group"
+    ));
+    let mut cluster = cluster(first, &metadata, &mut notes);
+    let known = clusters.iter().find(|known| {
+        known["spec"] == cluster["spec"] && known["metadata"]["namespace"] == cluster["metadata"]["namespace"]
+    });
+    let mut manifests = Vec::new();
+    match known {
+        Some(known) => cluster = known.clone(),
+        None => {
+            if !clusters.is_empty() {
+                cluster["metadata"]["name"] = json!(format!("main-{}", clusters.len() + 1));
+            }
+            clusters.push(cluster.clone());
+            manifests.push(cluster.clone());
+        }
+    }
+    let mut trigger = trigger;
+    trigger["cluster"] = cluster["metadata"]["name"].clone();
     let function = json!({
         "apiVersion": "tidemill.dev/v1alpha1",
         "kind": "Function",
         "metadata": metadata,
         "spec": {"image": "registry.example/name:tag", "trigger": {"kafka": trigger}, "scaling": scaling},
     });
-    Ok(Turned { name, manifests: vec![cluster, function], notes })
+    manifests.push(function);
+    Ok(Turned { name, manifests, notes })
 }
 
 fn trigger(all: &[&Trigger], first: &Trigger, notes: &mut Vec<String>) -> Result<Value> {
@@ -147,6 +191,11 @@ fn scaling(spec: &Spec, first: &Trigger, notes: &mut Vec<String>) -> Result<Valu
         "lagThreshold {}: kept as lagPerReplica; `drainTarget` in its place scales by measured speed",
         checked.lag_per_replica.unwrap_or_default()
     ));
+    notes.push("cooldown: here it is also how long fewer replicas must have been enough for each step down; KEDA's cooldownPeriod is for the last step, to zero".to_owned());
+    let known = [KNOWN, &WITHOUT.map(|(field, _)| field)].concat();
+    for field in first.metadata.keys().filter(|field| !known.contains(&field.as_str())) {
+        notes.push(format!("metadata.{field}: not known, left out"));
+    }
     if let Some(seconds) = spec.polling_interval {
         notes.push(format!(
             "pollingInterval {seconds}: not needed; the first record wakes, lag is looked at every 0.3 s"
@@ -164,15 +213,7 @@ fn scaling(spec: &Spec, first: &Trigger, notes: &mut Vec<String>) -> Result<Valu
     if spec.advanced.is_some() {
         notes.push("advanced: no equivalent; there is no HPA, replicas go after a quiet `cooldown`".to_owned());
     }
-    for (field, why) in [
-        ("allowIdleConsumers", "more replicas than partitions are never asked for"),
-        ("limitToPartitionsWithLag", "counts that lower nobody's share are skipped anyway"),
-        ("ensureEvenDistributionOfPartitions", "counts that lower nobody's share are skipped anyway"),
-        ("excludePersistentLag", "a partition that stands still has its records retried and dead-lettered"),
-        ("scaleToZeroOnInvalidOffset", "where nothing is committed, lag is counted from `start`"),
-        ("partitionLimitation", "all partitions of the topics are read"),
-        ("version", "the protocol's version is negotiated"),
-    ] {
+    for (field, why) in WITHOUT {
         if first.metadata.contains_key(field) {
             notes.push(format!("metadata.{field}: no equivalent; {why}"));
         }
@@ -191,20 +232,32 @@ fn cluster(first: &Trigger, metadata: &Map<String, Value>, notes: &mut Vec<Strin
         notes.push("metadata.bootstrapServers is not set: fill in the KafkaCluster's".to_owned());
     }
     let servers: Vec<&str> = servers.split(',').map(str::trim).filter(|server| !server.is_empty()).collect();
-    let secured = ["sasl", "tls"]
-        .iter()
-        .any(|field| first.text(field).is_some_and(|value| !["none", "disable"].contains(&value.as_str())));
-    if secured || first.authentication_ref.is_some() {
+    let mut spec = json!({"bootstrapServers": servers});
+    let is = |field: &str| first.text(field).filter(|value| !["none", "disable", ""].contains(&value.as_str()));
+    let mechanism = match is("sasl").as_deref() {
+        Some("scram_sha256") => Some("SCRAM-SHA-256"),
+        Some("scram_sha512") => Some("SCRAM-SHA-512"),
+        Some("plaintext") => Some("PLAIN"),
+        Some(other) => {
+            notes.push(format!("metadata.sasl {other}: not supported; PLAIN and SCRAM are"));
+            None
+        }
+        None => None,
+    };
+    if let Some(mechanism) = mechanism {
+        spec["sasl"] = json!({"mechanism": mechanism, "username": FILL_IN, "password": {"name": FILL_IN.to_lowercase(), "key": "password"}});
+        notes.push("KafkaCluster spec.sasl: fill in the user and the Secret with its password".to_owned());
+    }
+    if is("tls").is_some() {
+        spec["tls"] = json!({});
         notes.push(
-            "sasl, tls, authenticationRef: name the secrets in the KafkaCluster's spec.sasl and spec.tls".to_owned(),
+            "KafkaCluster spec.tls: name Secrets for ca, certificate and key where the brokers need them".to_owned(),
         );
     }
-    json!({
-        "apiVersion": "tidemill.dev/v1alpha1",
-        "kind": "KafkaCluster",
-        "metadata": own,
-        "spec": {"bootstrapServers": servers},
-    })
+    if first.authentication_ref.is_some() {
+        notes.push("authenticationRef: what its TriggerAuthentication names goes into the KafkaCluster's spec.sasl and spec.tls".to_owned());
+    }
+    json!({"apiVersion": "tidemill.dev/v1alpha1", "kind": "KafkaCluster", "metadata": own, "spec": spec})
 }
 
 impl Trigger {
@@ -240,7 +293,7 @@ mod tests {
         let counts = json!({"minReplicaCount": 1, "maxReplicaCount": 7, "cooldownPeriod": 30});
         for (metadata, spec, scaling, start) in [(metadata, json!({}), bare, "latest"), (full, counts, set, "earliest")]
         {
-            let turned = turn(&[object(metadata, spec)]).expect("it can be turned").remove(0);
+            let turned = turn(&[object(metadata, spec)]).remove(0).expect("it can be turned");
             let function = &turned.manifests[1];
             assert_eq!(function["spec"]["scaling"], scaling);
             assert_eq!(function["spec"]["trigger"]["kafka"]["start"], start);
@@ -259,7 +312,7 @@ mod tests {
         let spec = json!({"pollingInterval": 5, "idleReplicaCount": 2, "fallback": {}, "advanced": {}});
         let mut object = object(kafka, spec);
         object["spec"]["triggers"].as_array_mut().expect("a list").push(json!({"type": "cron", "metadata": {}}));
-        let notes = turn(&[object]).expect("it can be turned").remove(0).notes.join("\n");
+        let notes = turn(&[object]).remove(0).expect("it can be turned").notes.join("\n");
         for word in [
             "image",
             "cron",
@@ -288,9 +341,9 @@ mod tests {
             ),
             (json!({"kind": "ScaledObject", "metadata": {}, "spec": {}}), "metadata.name"),
         ] {
-            let error = format!("{:#}", turn(&[object]).expect_err("it cannot be turned"));
+            let error = format!("{:#}", turn(&[object]).remove(0).expect_err("it cannot be turned"));
             assert!(error.contains(word), "{word}: {error}");
         }
-        assert!(turn(&[json!({"kind": "Deployment"})]).expect("it is left alone").is_empty());
+        assert!(turn(&[json!({"kind": "Deployment"})]).is_empty(), "it is left alone");
     }
 }
