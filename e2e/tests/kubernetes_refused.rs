@@ -199,6 +199,8 @@ spec:
     kube.bed.produce(&input, &numbered(100, 50, 1)).await;
     kube.bed.drained(&input, &input).await;
     assert_eq!(kube.bed.records(&output).await.len(), 100);
+    // The secret that was put right replaces the pod: its logs are there when it is.
+    kube.replicas("echo", 1).await;
     let shown = kube.run(&["get", "fn,kc,deployments,pods,events", "-o", "yaml"]);
     let logged =
         kubectl(kube.cluster, &["-n", OPERATOR, "logs", "-l", "app.kubernetes.io/name=tidemill-operator", "--tail=-1"]);
