@@ -39,7 +39,8 @@ struct Speed {
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Found {
-    replicas: u32,
+    /// How fast those were that were enough.
+    speed: Speed,
     until: Duration,
     words: String,
 }
@@ -80,13 +81,19 @@ impl Bound {
                         speed.rate, before.replicas, before.rate
                     );
                     self.hold = Some(hold);
-                    self.found = Some(Found { replicas: before.replicas, until: at + hold, words });
+                    self.found = Some(Found { speed: before, until: at + hold, words });
                 } else {
                     self.hold = None;
                 }
                 self.before = Some(speed);
             }
             _ => self.before = Some(speed),
+        }
+        // As many as then are clearly faster now: what limited them has gone.
+        let freed =
+            |found: &mut Found| found.speed.replicas >= replicas && speed.rate > found.speed.rate * (1.0 + WORTH);
+        if self.found.take_if(freed).is_some() {
+            self.hold = None;
         }
         self.now = Some(Watched { replicas, since: at, done });
     }
@@ -95,7 +102,7 @@ impl Bound {
     #[must_use]
     pub fn limit(&self, at: Duration) -> Option<(u32, &str)> {
         let found = self.found.as_ref().filter(|found| at < found.until)?;
-        Some((found.replicas, &found.words))
+        Some((found.speed.replicas, &found.words))
     }
 }
 
@@ -141,6 +148,16 @@ mod tests {
         assert!(bound.limit(at).is_some_and(|(_, words)| words.contains("more add nothing")));
         assert!(bound.limit(at + Duration::from_secs(290)).is_some());
         assert_eq!(bound.limit(at + Duration::from_secs(301)), None);
+    }
+
+    #[test]
+    fn what_limited_them_can_go_before() {
+        for (rate, held) in [(110, true), (90, true), (160, false)] {
+            let (mut bound, at) = after((2, 100), (4, 101));
+            let (mut at, mut done) = (at.as_secs(), 10_000);
+            work(&mut bound, &mut at, &mut done, 2, rate, 15);
+            assert_eq!(bound.limit(Duration::from_secs(at)).is_some(), held, "{rate}/s");
+        }
     }
 
     #[test]

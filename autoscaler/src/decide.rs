@@ -61,9 +61,10 @@ pub fn needed(facts: &Facts, scaling: &Scaling, ordering: Ordering) -> (u32, Str
     // A partition has one owner in its group: more replicas than partitions have nothing to do.
     let cap = scaling.max.min(facts.partitions.max(1));
     let (asked, mut words) = match (scaling.lag_per_replica, facts.per_invocation) {
-        (Some(each), _) => by_lag(lag, each, facts),
+        (Some(each), _) => by_lag(lag, each, facts, ordering, cap),
         (None, Some(speed)) if speed > 0.0 => by_time(facts, scaling, ordering, speed, cap),
-        _ => (1, format!("{lag} waiting; capacity not measured yet")),
+        // Those that are there may all be needed: nobody can say yet.
+        _ => (facts.replicas.max(1), format!("{lag} waiting; capacity not measured yet")),
     };
     let mut count = asked;
     if count > cap {
@@ -93,12 +94,13 @@ pub fn needed(facts: &Facts, scaling: &Scaling, ordering: Ordering) -> (u32, Str
 }
 
 /// KEDA's way: a replica for each so many records.
-fn by_lag(lag: u64, each: u32, facts: &Facts) -> (u32, String) {
+fn by_lag(lag: u64, each: u32, facts: &Facts, ordering: Ordering, cap: u32) -> (u32, String) {
     let asked = u32::try_from(lag.div_ceil(u64::from(each.max(1)))).unwrap_or(u32::MAX).max(1);
-    // A rate alone needs replicas too: their lag is small only because they are there.
     let words = format!("{lag} waiting, {each} a replica");
-    let busy = facts.per_invocation.map_or(0.0, |speed| facts.rate.0 / (speed * f64::from(facts.concurrency.max(1))));
-    let kept = (busy.ceil() as u32).min(facts.replicas);
+    // What arrives needs replicas too: the lag of those there are is small only because they are.
+    let Some(per_invocation) = facts.per_invocation.filter(|speed| *speed > 0.0) else { return (asked, words) };
+    let arriving = Demand { total: facts.rate.0, per_invocation, ..share_of(facts, ordering) };
+    let kept = (1..=cap).find(|replicas| arriving.busiest(*replicas) <= 1.0).unwrap_or(cap).min(facts.replicas);
     if kept > asked { (kept, format!("{words}; {:.0}/s arriving need {kept}", facts.rate.0)) } else { (asked, words) }
 }
 
@@ -182,6 +184,7 @@ mod tests {
         let scaling = Scaling { max: 20, ..Scaling::default() };
         check(&seen(0, 0.0, None, 0), &scaling, 0, "no lag");
         check(&seen(5, 0.0, None, 0), &scaling, 1, "not measured");
+        check(&seen(5, 1.0, None, 4), &scaling, 4, "not measured");
         check(&seen(3000, 0.0, Some(50.0), 0), &scaling, 6, "3000 waiting");
         check(&seen(3000, 100.0, Some(50.0), 0), &scaling, 12, "100/s arriving");
         check(&seen(1_000_000, 0.0, Some(50.0), 1), &scaling, 12, "12 partitions");
@@ -220,6 +223,15 @@ mod tests {
         for (lag, replicas) in [(1, 1), (100, 1), (101, 2), (600, 6), (1000, 6), (99_999, 12)] {
             check(&seen(lag, 0.0, Some(1.0), 0), &scaling, replicas, "100 a replica");
         }
+    }
+
+    #[test]
+    fn counted_lag_takes_away_nobody_whom_the_arrivals_need() {
+        let scaling = Scaling { lag_per_replica: Some(100), max: 12, ..Scaling::default() };
+        // 500/s on 12 partitions at 50/s a replica: 6 replicas would have two partitions, 83/s, each.
+        check(&seen(60, 500.0, Some(50.0), 12), &scaling, 12, "500/s arriving need 12");
+        check(&seen(60, 250.0, Some(50.0), 12), &scaling, 6, "250/s arriving need 6");
+        check(&seen(60, 500.0, Some(50.0), 3), &scaling, 3, "arriving need 3");
     }
 
     #[test]

@@ -21,8 +21,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 const REBALANCE: Duration = Duration::from_secs(1);
 /// How long an added replica takes until it works, before that was measured.
 const START: Duration = Duration::from_millis(1_500);
-/// The longest that is taken as a measure of it.
-const LONGEST_START: Duration = Duration::from_secs(60);
+/// How many starts are kept to say so: their median, so that one slow start (an image that had to
+/// be pulled) does not change what is expected of the next.
+const STARTS: usize = 5;
 
 /// How a function is scaled.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -54,7 +55,8 @@ pub struct Tracker {
     last: Option<(u32, u32)>,
     change: Option<Change>,
     settled: Option<Duration>,
-    start: Option<Duration>,
+    /// How long the last starts took.
+    starts: VecDeque<Duration>,
     /// What was needed within the last cooldown: the peaks, each lower than the one before.
     peaks: VecDeque<(Duration, u32)>,
     quiet_since: Option<Duration>,
@@ -106,7 +108,7 @@ impl Tracker {
 
     fn facts(&self, look: &Look, lag: u64, rules: &Rules) -> Facts {
         let partitions = look.partitions.as_deref().unwrap_or_default();
-        let start = self.start.unwrap_or(START) + REBALANCE;
+        let start = self.start() + REBALANCE;
         let growth = self.arrival.growth(start.as_secs_f64());
         let most = self.arrival.partitions().iter().copied().fold(0.0, f64::max);
         Facts {
@@ -120,6 +122,14 @@ impl Tracker {
             start,
             bound: self.bound.limit(look.at).map(|(limit, words)| (limit, words.to_owned())),
         }
+    }
+
+    /// How long an added replica takes until it works.
+    fn start(&self) -> Duration {
+        let mut starts: Vec<Duration> = self.starts.iter().copied().collect();
+        starts.sort_unstable();
+        // Of an even number the shorter one.
+        starts.get(starts.len().saturating_sub(1) / 2).copied().unwrap_or(START)
     }
 
     /// Follows replicas that were asked for until they are there.
@@ -143,8 +153,10 @@ impl Tracker {
         {
             self.settled = Some(at);
             if replicas > change.ready_before {
-                let took = at.saturating_sub(change.since).min(LONGEST_START);
-                self.start = Some(self.start.map_or(took, |before| (before * 3 + took) / 4));
+                if self.starts.len() == STARTS {
+                    self.starts.pop_front();
+                }
+                self.starts.push_back(at.saturating_sub(change.since));
             }
         }
     }
@@ -159,10 +171,14 @@ impl Tracker {
     }
 
     fn judge(&mut self, look: &Look, lag: u64, needed: u32) {
+        let partitions = look.partitions.iter().flatten();
+        let most = partitions.map(|partition| partition.lag).max().unwrap_or_default();
+        // Where one partition has most of what waits, more replicas could not have helped.
+        let uneven = most * 2 > lag && look.partitions.as_ref().is_some_and(|all| all.len() > 2);
         let done = look.ends().unwrap_or_default() - i64::try_from(lag).unwrap_or(i64::MAX);
         if needed < look.replicas || lag as f64 <= self.arrival.rate() {
             self.bound.keeps_up();
-        } else if look.ready != look.replicas || look.ready == 0 || !self.stable(look.at) {
+        } else if uneven || look.ready != look.replicas || look.ready == 0 || !self.stable(look.at) {
             self.bound.pause();
         } else {
             self.bound.behind(look.at, look.ready, done);

@@ -2,12 +2,15 @@
 
 use futures::future::join_all;
 use std::time::{Duration, Instant};
-use tidemill_e2e::bed::{Bed, numbered};
+use tidemill_e2e::{
+    bed::{Bed, numbered},
+    wait::until,
+};
 use tidemill_kafka::{
     Asked, ClusterObserver, Connection, Group, RecordWatch, Unknown,
     rdkafka::{
-        Offset, TopicPartitionList,
-        admin::AdminOptions,
+        Message, Offset, TopicPartitionList,
+        admin::{AdminOptions, AlterConfig, ResourceSpecifier},
         consumer::{BaseConsumer, CommitMode, Consumer},
         producer::{BaseProducer, BaseRecord, Producer},
     },
@@ -41,8 +44,11 @@ enum Case {
     AbortedTail(usize),
     /// A transaction is open: its records are not there yet.
     OpenTransaction(usize),
-    /// After an aborted transaction a record came.
+    /// All was read; then came an aborted transaction, and two records.
     RecordAfterAbort,
+    /// All was read; then came so many records of one key, of which compaction left the last, and
+    /// one of another key.
+    Compacted(usize),
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -63,6 +69,7 @@ async fn lag_is_what_a_reader_would_get() {
         (C::AbortedTail(10), 0),
         (C::OpenTransaction(10), 0),
         (C::RecordAfterAbort, 2),
+        (C::Compacted(500), 2),
     ];
     let checks = cases.iter().enumerate().map(|(number, (case, expected))| {
         let bed = &bed;
@@ -238,12 +245,52 @@ async fn arrange(bed: &Bed, topic: &str, case: Case) {
         Case::RecordAfterAbort => {
             committed(100).await.expect("a commit");
             transaction(1, End::Abort).await.expect("a transaction");
-            // The aborted record and its marker are counted with what comes after them, since
-            // nobody can know without reading: one offset too many, not one too few.
-            committed(102).await.expect("a commit");
             bed.produce(topic, &numbered(2, 50, 1)).await;
         }
+        Case::Compacted(records) => {
+            committed(100).await.expect("a commit");
+            compact(bed, topic, records).await;
+        }
     }
+}
+
+/// Has the broker compact what comes after the first 100 records.
+async fn compact(bed: &Bed, topic: &str, records: usize) {
+    let settings = [("cleanup.policy", "compact"), ("min.cleanable.dirty.ratio", "0.001"), ("segment.ms", "1000")];
+    let change = settings
+        .into_iter()
+        .fold(AlterConfig::new(ResourceSpecifier::Topic(topic)), |change, (name, value)| change.set(name, value));
+    let admin = bed.connection.admin().expect("an admin client");
+    let changed = admin.alter_configs(&[change], &AdminOptions::new()).await.expect("the broker answers");
+    changed.into_iter().for_each(|topic| drop(topic.expect("it can be changed")));
+    let keyed = |key: &str, count| {
+        let mut all = numbered(count, 50, 1);
+        all.iter_mut().for_each(|record| record.key = Some(key.as_bytes().to_vec()));
+        all
+    };
+    bed.produce(topic, &keyed("same", records)).await;
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    // It opens the segment that is not compacted.
+    bed.produce(topic, &keyed("other", 1)).await;
+    let first = 100 + i64::try_from(records).expect("small") - 1;
+    until("the broker to compact it", Duration::from_secs(60), async || {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        (first_from(&bed.connection, topic, 100).await == first).then_some(())
+    })
+    .await;
+}
+
+/// The offset of the first record from there on, as a reader finds it.
+async fn first_from(connection: &Connection, topic: &str, from: i64) -> i64 {
+    let consumer: BaseConsumer = connection.observer(topic).expect("a consumer");
+    let mut places = TopicPartitionList::new();
+    places.add_partition_offset(topic, 0, Offset::Offset(from)).expect("an offset");
+    spawn_blocking(move || {
+        consumer.assign(&places).expect("it can be assigned");
+        consumer.poll(PATIENCE).expect("there is one").expect("it can be read").offset()
+    })
+    .await
+    .expect("reading does not panic")
 }
 
 async fn lag(connection: &Connection, topic: &str, resting: bool) -> i64 {

@@ -5,13 +5,14 @@
 
 use crate::{
     Connection, Error, PATIENCE,
+    log_offsets::LogOffsets,
     offsets::{Committed, committed},
     probe::{Probe, Stretch},
 };
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, RDKafkaErrorCode},
+    error::KafkaError,
 };
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -151,7 +152,8 @@ impl ClusterObserver {
         self.learn_topics(asked)?;
         let topics = self.topics.as_ref().map(|(_, topics)| topics).expect("the topics were just learned");
         let groups = || asked.iter().map(|asked| asked.group);
-        let ends = offsets(&self.client, &partitions(topics, groups()), Offset::End, "ask where the topics end")?;
+        let ends =
+            LogOffsets::ask(&self.client, &partitions(topics, groups()), Offset::End, "ask where the topics end")?;
         let missing = |group: &Group| group.topics.iter().find(|topic| !topics.contains_key(*topic)).cloned();
         let (lacking, whole): (Vec<_>, Vec<_>) =
             groups().map(|group| (group, missing(group))).partition(|(_, missing)| missing.is_some());
@@ -164,7 +166,7 @@ impl ClusterObserver {
             })
             .collect();
         let begins = partitions(topics, moved.iter().copied());
-        let begins = offsets(&self.client, &begins, Offset::Beginning, "ask where the topics begin")?;
+        let begins = LogOffsets::ask(&self.client, &begins, Offset::Beginning, "ask where the topics begin")?;
         let requests: Vec<_> = moved.iter().map(|group| (group.id.as_str(), partitions(topics, [*group]))).collect();
         let committed = committed(&self.client, &requests);
         let brokers = self.brokers.unsigned_abs();
@@ -179,7 +181,7 @@ impl ClusterObserver {
             .filter(|(_, committed)| committed.iter().any(|(place, offset)| is_past(place, *offset, &ends)))
             .map(|(group, _)| group)
             .collect();
-        let later = offsets(&self.client, &partitions(topics, past), Offset::End, "ask where the topics end")?;
+        let later = LogOffsets::ask(&self.client, &partitions(topics, past), Offset::End, "ask where the topics end")?;
         let mut found: HashMap<&Group, Result<GroupLag, Unknown>> = lacking
             .into_iter()
             .filter_map(|(group, missing)| Some((group, Err(Unknown::TopicNotFound(missing?)))))
@@ -207,8 +209,10 @@ impl ClusterObserver {
             };
             let mut lag = lag?;
             for partition in &mut lag.partitions {
-                if partition.lag() > 0 && self.probe.is_empty(&stretch(partition)) == Some(true) {
-                    partition.position = partition.end;
+                if partition.lag() > 0
+                    && let Some(first) = self.probe.first(&stretch(partition))
+                {
+                    partition.position = first;
                 }
             }
             let since = match self.groups.get(*group) {
@@ -290,22 +294,17 @@ fn partitions<'a>(
 }
 
 /// Whether nothing has come since all was read: a committed offset cannot pass the end.
-fn stands_still(
-    settled: &GroupLag,
-    group: &Group,
-    topics: &BTreeMap<String, Vec<i32>>,
-    ends: &TopicPartitionList,
-) -> bool {
+fn stands_still(settled: &GroupLag, group: &Group, topics: &BTreeMap<String, Vec<i32>>, ends: &LogOffsets) -> bool {
     let count: usize = group.topics.iter().filter_map(|topic| topics.get(topic)).map(Vec::len).sum();
     settled.partitions.len() == count
         && settled
             .partitions
             .iter()
-            .all(|known| offset_of(ends, &known.topic, known.partition).is_ok_and(|end| end == known.end))
+            .all(|known| ends.of(&known.topic, known.partition).is_ok_and(|end| end == known.end))
 }
 
-fn is_past((topic, partition): &(String, i32), offset: i64, ends: &TopicPartitionList) -> bool {
-    offset_of(ends, topic, *partition).is_ok_and(|end| offset > end)
+fn is_past((topic, partition): &(String, i32), offset: i64, ends: &LogOffsets) -> bool {
+    ends.of(topic, *partition).is_ok_and(|end| offset > end)
 }
 
 fn stretch(lag: &PartitionLag) -> Stretch {
@@ -316,17 +315,17 @@ fn stretch(lag: &PartitionLag) -> Stretch {
 fn lag_of(
     group: &Group,
     topics: &BTreeMap<String, Vec<i32>>,
-    ends: [&TopicPartitionList; 2],
-    begins: &TopicPartitionList,
+    ends: [&LogOffsets; 2],
+    begins: &LogOffsets,
     committed: &Committed,
 ) -> Result<GroupLag, Unknown> {
     let mut lag = GroupLag::default();
     for topic in &group.topics {
         let Some(ids) = topics.get(topic) else { return Err(Unknown::TopicNotFound(topic.clone())) };
         for partition in ids.iter().copied() {
-            let known = ends.into_iter().find(|ends| ends.find_partition(topic, partition).is_some());
-            let end = offset_of(known.unwrap_or(ends[1]), topic, partition)?;
-            let begin = offset_of(begins, topic, partition)?;
+            let known = ends.into_iter().find(|ends| ends.has(topic, partition));
+            let end = known.unwrap_or(ends[1]).of(topic, partition)?;
+            let begin = begins.of(topic, partition)?;
             // Without a commit: where a group begins elsewhere, that was committed before, see
             // `begin_group`. With one beyond the end it is another log than the one it was of.
             let position = committed.get(&(topic.clone(), partition)).filter(|offset| **offset <= end);
@@ -335,90 +334,6 @@ fn lag_of(
         }
     }
     Ok(lag)
-}
-
-/// One `ListOffsets` request to each broker; `which` is the end or the beginning, which the
-/// protocol asks for as the times -1 and -2.
-fn offsets(
-    client: &BaseConsumer,
-    partitions: &TopicPartitionList,
-    which: Offset,
-    action: &str,
-) -> Result<TopicPartitionList, Error> {
-    if partitions.count() == 0 {
-        return Ok(TopicPartitionList::new());
-    }
-    match ask(client, partitions, which) {
-        Ok(found) => Ok(found),
-        Err(error) if is_of_one_topic(&error) => Ok(by_topic(client, partitions, which)),
-        Err(error) => Err(request(action, error)),
-    }
-}
-
-fn ask(
-    client: &BaseConsumer,
-    partitions: &TopicPartitionList,
-    which: Offset,
-) -> Result<TopicPartitionList, KafkaError> {
-    let mut asked = partitions.clone();
-    asked.set_all_offsets(which)?;
-    client.offsets_for_times(asked, PATIENCE)
-}
-
-/// librdkafka gives the first partition's error for all: each topic by itself then, and what is not
-/// found is unknown for the groups of that topic alone.
-fn by_topic(client: &BaseConsumer, partitions: &TopicPartitionList, which: Offset) -> TopicPartitionList {
-    let mut topics: BTreeMap<String, TopicPartitionList> = BTreeMap::new();
-    for element in partitions.elements() {
-        topics.entry(element.topic().to_owned()).or_default().add_partition(element.topic(), element.partition());
-    }
-    let mut all = TopicPartitionList::new();
-    for (topic, list) in topics {
-        match ask(client, &list, which) {
-            Ok(found) => {
-                for element in found.elements() {
-                    let place = (element.topic(), element.partition());
-                    if let Err(error) = all.add_partition_offset(place.0, place.1, element.offset()) {
-                        debug!(%error, topic, "an offset is not kept");
-                    }
-                }
-            }
-            Err(error) => debug!(%error, topic, "where it ends is not known"),
-        }
-    }
-    all
-}
-
-fn is_of_one_topic(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let code = error.rdkafka_error_code();
-    code.is_some_and(|code| {
-        matches!(
-            code,
-            Code::UnknownTopicOrPartition
-                | Code::UnknownTopic
-                | Code::UnknownPartition
-                | Code::LeaderNotAvailable
-                | Code::NotLeaderForPartition
-                | Code::ReplicaNotAvailable
-                | Code::TopicAuthorizationFailed
-                | Code::KafkaStorageError
-                | Code::FencedLeaderEpoch
-                | Code::UnknownLeaderEpoch
-                | Code::OffsetNotAvailable
-        )
-    })
-}
-
-fn offset_of(offsets: &TopicPartitionList, topic: &str, partition: i32) -> Result<i64, Error> {
-    let action = || format!("find an offset of {topic}-{partition}");
-    let element = offsets.find_partition(topic, partition);
-    let element = element.ok_or_else(|| request(&action(), KafkaError::NoMessageReceived))?;
-    element.error().map_err(|source| request(&action(), source))?;
-    match element.offset() {
-        Offset::Offset(offset) => Ok(offset),
-        _ => Err(request(&action(), KafkaError::NoMessageReceived)),
-    }
 }
 
 fn request(action: &str, source: KafkaError) -> Error {

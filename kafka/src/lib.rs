@@ -4,6 +4,7 @@
 
 mod connection;
 mod lag;
+mod log_offsets;
 mod offsets;
 mod probe;
 mod security;

@@ -57,12 +57,13 @@ impl Probe {
         Self { connection: connection.clone(), client: None, found: HashMap::new() }
     }
 
-    /// Whether it is known that the stretch holds no record; `None` where nobody has looked.
+    /// Where the first record of the stretch is, `to` where it holds none; `None` where nobody has
+    /// looked.
     #[must_use]
-    pub fn is_empty(&self, stretch: &Stretch) -> Option<bool> {
+    pub fn first(&self, stretch: &Stretch) -> Option<i64> {
         match *self.found.get(&(stretch.topic.clone(), stretch.partition))? {
-            Found::NoneBefore { from, to } if from <= stretch.from && stretch.to <= to => Some(true),
-            Found::First { from, at } if from <= stretch.from && stretch.from <= at && at < stretch.to => Some(false),
+            Found::NoneBefore { from, to } if from <= stretch.from && stretch.to <= to => Some(stretch.to),
+            Found::First { from, at } if from <= stretch.from && stretch.from <= at && at < stretch.to => Some(at),
             _ => None,
         }
     }
@@ -72,7 +73,7 @@ impl Probe {
     /// # Errors
     /// When a broker does not answer. Stretches that were not reached in time stay unknown.
     pub fn look(&mut self, stretches: &[Stretch]) -> Result<(), Error> {
-        let unknown: Vec<&Stretch> = stretches.iter().filter(|stretch| self.is_empty(stretch).is_none()).collect();
+        let unknown: Vec<&Stretch> = stretches.iter().filter(|stretch| self.first(stretch).is_none()).collect();
         if unknown.is_empty() {
             self.client.take_if(|(_, used)| used.elapsed() > IDLE);
             return Ok(());

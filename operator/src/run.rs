@@ -23,11 +23,12 @@ use k8s_openapi::api::core::v1::LocalObjectReference;
 use kube::{
     Api, Client, Resource,
     client::{Body, ClientBuilder},
+    core::PartialObjectMeta,
     runtime::{
         Controller, WatchStreamExt,
         controller::{self, Action, Config},
         events::{Recorder, Reporter},
-        reflector::ObjectRef,
+        reflector::{ObjectRef, store},
         watcher::{self, Event, watcher},
     },
 };
@@ -54,6 +55,9 @@ const REPORTS: Duration = Duration::from_secs(2);
 const ASKED: usize = 64;
 /// Reconciles of one kind at the same time.
 const CONCURRENCY: u16 = 8;
+
+/// Where `kubectl apply` keeps what it has applied.
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 
 /// Reconcile Functions, KafkaClusters and Topics of the whole cluster.
 #[derive(Debug, Parser)]
@@ -256,7 +260,19 @@ where
     let triggers = futures::stream::unfold(triggers, |mut triggers| async {
         triggers.recv().await.map(|reference| (reference, triggers))
     });
-    Controller::new(Api::<K>::all(client.clone()), watcher::Config::default())
+    let (store, writer) = store();
+    let changes = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+        .default_backoff()
+        .modify(|resource| {
+            // Nobody asks who set which field; it is the largest part of a resource.
+            resource.meta_mut().managed_fields = None;
+            if let Some(annotations) = &mut resource.meta_mut().annotations {
+                annotations.remove(LAST_APPLIED);
+            }
+        })
+        .reflect(writer)
+        .applied_objects();
+    Controller::for_stream(changes, store)
         .with_config(Config::default().concurrency(CONCURRENCY))
         .reconcile_on(triggers)
         .graceful_shutdown_on(stop.clone().cancelled_owned())
@@ -283,7 +299,7 @@ async fn gone<K>(client: &Client, stop: &CancellationToken, forget: impl Fn(&str
 where
     K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + 'static,
 {
-    let events = watcher(Api::<K>::all(client.clone()), watcher::Config::default())
+    let events = watcher(Api::<PartialObjectMeta<K>>::all(client.clone()), watcher::Config::default())
         .default_backoff()
         .take_until(stop.clone().cancelled_owned());
     // What went while the watch was interrupted is missing from the list that comes after.

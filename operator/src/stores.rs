@@ -10,7 +10,7 @@ use crate::{
 use futures::{Stream, StreamExt, TryStreamExt, future};
 use k8s_openapi::api::{
     apps::v1::Deployment,
-    core::v1::{Pod, Secret},
+    core::v1::{Pod, PodTemplateSpec, Secret},
 };
 use kube::{
     Api, Client, ResourceExt,
@@ -63,7 +63,14 @@ impl Stores {
         let (deployments, writer) = store();
         let changes = watcher(Api::<Deployment>::all(client.clone()), ours.clone())
             .default_backoff()
-            .modify(|deployment| deployment.managed_fields_mut().clear())
+            .modify(|deployment| {
+                deployment.managed_fields_mut().clear();
+                deployment.annotations_mut().clear();
+                // Whether its pods are as they should be, the digest of what was applied tells.
+                if let Some(spec) = &mut deployment.spec {
+                    spec.template = PodTemplateSpec::default();
+                }
+            })
             .reflect(writer)
             .touched_objects();
         spawn("deployments", changes, triggers.clone(), stop.clone(), |deployment, triggers| {

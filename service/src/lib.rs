@@ -3,6 +3,7 @@
 //! Nothing here knows a Tidemill resource, so every program can use all of it.
 
 pub mod admin;
+mod allocator;
 pub mod child;
 pub mod logging;
 pub mod metrics;

@@ -46,16 +46,26 @@ struct Shared {
     /// `namespace/name` of the KafkaCluster.
     key: String,
     groups: Mutex<BTreeMap<String, Group>>,
+    /// Groups came, went or changed.
+    moved: AtomicBool,
     wanted: Mutex<BTreeMap<String, Vec<String>>>,
     health: Mutex<Health>,
     topics: Mutex<BTreeMap<String, i32>>,
     /// Topics must be asked for again.
     stale: AtomicBool,
     stop: AtomicBool,
-    /// Partitions at rest, and from where on a record wakes.
-    watched: Mutex<BTreeMap<Place, i64>>,
+    watched: Mutex<Watched>,
     /// Topics on which a record came, and when that was seen.
     woken: Mutex<BTreeMap<String, Instant>>,
+}
+
+/// Partitions at rest.
+#[derive(Debug, Default)]
+struct Watched {
+    /// From where on a record wakes.
+    places: BTreeMap<Place, i64>,
+    /// It grows when others are to be watched.
+    version: u64,
 }
 
 impl Observer {
@@ -75,6 +85,7 @@ impl Observer {
     /// Has the group of a function (`namespace/name`) looked at from now on.
     pub fn add(&self, function: &str, group: Group) {
         self.shared.groups.lock().insert(function.to_owned(), group);
+        self.shared.moved.store(true, Ordering::Release);
         self.rounds.unpark();
     }
 
@@ -97,7 +108,9 @@ impl Observer {
 
     /// Looks at the function's group no more.
     pub fn remove(&self, function: &str) {
-        self.shared.groups.lock().remove(function);
+        if self.shared.groups.lock().remove(function).is_some() {
+            self.shared.moved.store(true, Ordering::Release);
+        }
         self.shared.wanted.lock().remove(function);
     }
 

@@ -22,7 +22,7 @@ const FRESH_FOR: Duration = Duration::from_secs(1);
 const BUSY: Duration = Duration::from_millis(300);
 /// Between two looks at a group that has replicas and no lag.
 const IDLE: Duration = Duration::from_secs(1);
-/// Between two looks at a group at rest: records wake it before.
+/// Between two looks at all groups at rest, together: records wake them before.
 const RESTING: Duration = Duration::from_secs(30);
 /// Between two looks at what is not known.
 const UNKNOWN: Duration = Duration::from_secs(1);
@@ -41,8 +41,8 @@ pub(super) fn run(shared: Arc<Shared>, connection: &Connection, loads: Arc<Loads
             return;
         }
     };
-    let asked = Instant::now();
-    let mut rounds = Rounds { shared, loads, triggers, asked, functions: HashMap::new() };
+    let began = Instant::now();
+    let mut rounds = Rounds { shared, loads, triggers, began, asked: began, functions: HashMap::new() };
     while !rounds.shared.stopped() {
         let pause = rounds.round(&mut kafka);
         park_timeout(pause);
@@ -53,6 +53,8 @@ struct Rounds {
     shared: Arc<Shared>,
     loads: Arc<Loads>,
     triggers: Triggers,
+    /// Groups at rest are looked at whole times of `RESTING` after it, to share one round.
+    began: Instant,
     /// When topics were last asked for because one was missing.
     asked: Instant,
     functions: HashMap<String, Due>,
@@ -119,6 +121,9 @@ impl Rounds {
 
     /// Takes in functions that came, went or changed their group; answers whether any did.
     fn follow(&mut self, kafka: &mut ClusterObserver) -> bool {
+        if !self.shared.moved.swap(false, Ordering::Acquire) {
+            return false;
+        }
         let groups = self.shared.groups.lock();
         let before = self.functions.len();
         self.functions.retain(|function, due| {
@@ -172,16 +177,17 @@ impl Rounds {
                 metrics::histogram!("tidemill_operator_wake_seconds").record(now.duration_since(woken).as_secs_f64());
             }
             due.woken = (now.duration_since(woken) < FRESH_FOR).then_some(woken);
+        } else if known && due.rests.is_some() && pace != Pace::Resting {
+            metrics::counter!("tidemill_operator_wakes_missed_total").increment(1);
         }
         let fresh = due.woken.is_some() && pace == Pace::Busy;
-        due.next = now
-            + match pace {
-                _ if !known => UNKNOWN,
-                _ if fresh => FRESH,
-                Pace::Busy => BUSY,
-                Pace::Idle => IDLE,
-                Pace::Resting => RESTING,
-            };
+        due.next = match pace {
+            _ if !known => now + UNKNOWN,
+            _ if fresh => now + FRESH,
+            Pace::Busy => now + BUSY,
+            Pace::Idle => now + IDLE,
+            Pace::Resting => next_of_all(self.began, now),
+        };
         let rests = ends.filter(|_| pace == Pace::Resting);
         let changed = due.rests != rests || due.woken.is_some();
         if pace == Pace::Resting {
@@ -198,7 +204,9 @@ impl Rounds {
             let from = watched.entry(place.clone()).or_insert(*end);
             *from = (*from).min(*end);
         }
-        *self.shared.watched.lock() = watched;
+        let mut shared = self.shared.watched.lock();
+        shared.places = watched;
+        shared.version += 1;
     }
 
     fn tell_topics(&self, topics: BTreeMap<String, i32>) {
@@ -219,4 +227,10 @@ impl Rounds {
         let topics = self.shared.topics.lock();
         self.shared.wanted.lock().values().flatten().any(|topic| !topics.contains_key(topic))
     }
+}
+
+/// When all groups at rest are looked at again.
+fn next_of_all(began: Instant, now: Instant) -> Instant {
+    let turns = now.duration_since(began).as_nanos() / RESTING.as_nanos() + 1;
+    began + RESTING * u32::try_from(turns).unwrap_or(u32::MAX)
 }

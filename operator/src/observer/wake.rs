@@ -16,17 +16,26 @@ const PAUSE: Duration = Duration::from_secs(5);
 /// Watches until told to stop, and tells `rounds` what has come.
 pub(super) fn run(shared: &Shared, connection: &Connection, rounds: &Thread) {
     let mut watch: Option<RecordWatch> = None;
+    let mut seen = 0;
     while !shared.stopped() {
-        let wanted = shared.watched.lock().clone();
-        if wanted.is_empty() && watch.is_none() {
-            // Nothing rests: no client is needed.
-            sleep(WAIT);
-            continue;
-        }
+        let wanted = {
+            let watched = shared.watched.lock();
+            let news = watched.version != seen;
+            if watched.places.is_empty() && watch.is_none() {
+                drop(watched);
+                // Nothing rests: no client is needed.
+                sleep(WAIT);
+                continue;
+            }
+            seen = watched.version;
+            news.then(|| watched.places.clone())
+        };
         let woken = match &mut watch {
-            Some(watch) => watch.watch(&wanted).and_then(|()| watch.wait(WAIT)),
+            Some(watch) => wanted.map_or(Ok(()), |wanted| watch.watch(&wanted)).and_then(|()| watch.wait(WAIT)),
             None => RecordWatch::new(connection).map(|new| {
                 watch = Some(new);
+                // It watches nothing yet.
+                seen = 0;
                 Default::default()
             }),
         };
@@ -37,7 +46,7 @@ pub(super) fn run(shared: &Shared, connection: &Connection, rounds: &Thread) {
                 let mut watched = shared.watched.lock();
                 let mut topics = shared.woken.lock();
                 for place in woken {
-                    watched.remove(&place);
+                    watched.places.remove(&place);
                     topics.entry(place.0).or_insert(now);
                 }
                 rounds.unpark();
