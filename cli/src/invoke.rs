@@ -21,11 +21,11 @@ use std::{
     sync::Arc,
 };
 use tidemill_api::{
-    Function,
+    Function, Ordering,
     plan::{Plan, TriggerPlan},
 };
 use tidemill_runner::{
-    batch::Batch,
+    lanes::{Batch, Lanes},
     output::{self, Sink},
     pipeline::Pipeline,
     pool::{Pool, Source},
@@ -196,6 +196,8 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
         pool,
         outputs: sink.clone(),
         dead_letters: sink,
+        // What failed is shown, wherever it would go.
+        archive: None,
         stats,
         bootstrap_servers: "localhost:9092".to_owned(),
     };
@@ -205,7 +207,8 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
     let mut health = pipeline.pool.health();
     let work = async {
         let mut offsets = BTreeMap::new();
-        let mut batch = Batch::default();
+        // Batches as the reader of a partition would make them.
+        let mut lanes = Lanes::new(Ordering::None);
         let mut text = String::new();
         let mut number = 0;
         loop {
@@ -218,12 +221,17 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
                 continue;
             }
             let record = record(&text, &default_topic, &mut offsets).with_context(|| format!("line {number}"))?;
-            if let Some(record) = batch.push(record, &limits) {
-                settle(&pipeline, std::mem::take(&mut batch), &progress, &stop).await?;
-                batch.push(record, &limits);
+            lanes.push(record);
+            while lanes.has_full(&limits)
+                && let Some(batch) = lanes.hand_out(&limits)
+            {
+                settle(&pipeline, batch, &progress, &stop).await?;
             }
         }
-        settle(&pipeline, batch, &progress, &stop).await
+        while let Some(batch) = lanes.hand_out(&limits) {
+            settle(&pipeline, batch, &progress, &stop).await?;
+        }
+        Ok(())
     };
     let result = tokio::select! {
         result = work => result,
@@ -245,9 +253,9 @@ async fn settle(
     progress: &ProgressBar,
     stop: &tokio_util::sync::CancellationToken,
 ) -> Result<()> {
-    let records = batch.into_records();
+    let (records, _) = batch.split();
     let count = records.len() as u64;
-    pipeline.settle(records, stop).await?;
+    pipeline.settle(records, &tokio::sync::watch::Sender::new(0), stop).await?;
     progress.inc(count);
     Ok(())
 }
@@ -282,13 +290,13 @@ fn record(text: &str, default_topic: &str, offsets: &mut BTreeMap<(String, i32),
         (None, None) => None,
     };
     Ok(Record {
-        topic,
+        topic: topic.into(),
         partition,
         offset,
         timestamp: line.timestamp.unwrap_or_else(|| chrono::Utc::now().timestamp_millis()),
         log_append_time: false,
-        key: line.key.map(String::into_bytes),
-        value,
+        key: line.key.map(Bytes::from),
+        value: value.map(Bytes::from),
         headers: line.headers.into_iter().map(|(name, value)| (name, Some(value.into_bytes()))).collect(),
     })
 }

@@ -9,7 +9,7 @@ use std::{
 use tidemill_kafka::{
     Asked, ClusterObserver, Connection, Group, TopicTarget, dead_letters_of, ensure_topics,
     rdkafka::{
-        Offset, TopicPartitionList,
+        Message as _, Offset, TopicPartitionList,
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
         consumer::{BaseConsumer, Consumer},
         message::{Header, OwnedHeaders},
@@ -17,7 +17,7 @@ use tidemill_kafka::{
         util::Timeout,
     },
 };
-use tidemill_runner::record::Record;
+use tidemill_runner::record::{Copier, Record};
 use tidemill_testbed::kafka::{Cluster, Size};
 use tokio::task::spawn_blocking;
 
@@ -210,8 +210,8 @@ pub fn numbered(count: usize, size: usize, partitions: i32) -> Vec<Record> {
         .zip((0..partitions).cycle())
         .map(|(number, partition)| Record {
             partition,
-            key: Some(number.to_string().into_bytes()),
-            value: Some(value(number, size)),
+            key: Some(number.to_string().into()),
+            value: Some(value(number, size).into()),
             ..Record::default()
         })
         .collect()
@@ -232,7 +232,7 @@ pub fn value(number: usize, size: usize) -> Vec<u8> {
 /// A record without key or headers, for partition 0.
 #[must_use]
 pub fn text(value: impl Into<String>) -> Record {
-    Record { value: Some(value.into().into_bytes()), ..Record::default() }
+    Record { value: Some(value.into().into()), ..Record::default() }
 }
 
 fn start_kafka() -> String {
@@ -265,7 +265,8 @@ fn read(connection: &Connection, topic: &str) -> Vec<Record> {
     while (records.len() as i64) < left {
         assert!(started.elapsed() < PATIENCE, "{topic} gave {} of {left} records", records.len());
         if let Some(message) = consumer.poll(Duration::from_millis(100)) {
-            records.push(Record::copy(&message.expect("the broker gives records")));
+            let message = message.expect("the broker gives records");
+            records.push(Copier::new(message.topic()).copy(&message));
         }
     }
     records

@@ -82,7 +82,7 @@ async fn what_normalize_cannot_read_goes_to_the_dead_letters() {
 /// 10 MiB in the middle of small records of its partition and of another.
 fn with_a_giant() -> Vec<Record> {
     let mut records = numbered(201, 200, 2);
-    records[100].value = Some(value(100, 10 << 20));
+    records[100].value = Some(value(100, 10 << 20).into());
     records
 }
 

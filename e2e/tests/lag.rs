@@ -265,7 +265,7 @@ async fn compact(bed: &Bed, topic: &str, records: usize) {
     changed.into_iter().for_each(|topic| drop(topic.expect("it can be changed")));
     let keyed = |key: &str, count| {
         let mut all = numbered(count, 50, 1);
-        all.iter_mut().for_each(|record| record.key = Some(key.as_bytes().to_vec()));
+        all.iter_mut().for_each(|record| record.key = Some(key.to_owned().into()));
         all
     };
     bed.produce(topic, &keyed("same", records)).await;

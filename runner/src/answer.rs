@@ -236,7 +236,7 @@ mod tests {
     }
 
     fn batch() -> Vec<Record> {
-        (10..13).map(|offset| Record { topic: "raw".to_owned(), offset, ..Record::default() }).collect()
+        (10..13).map(|offset| Record { topic: "raw".into(), offset, ..Record::default() }).collect()
     }
 
     fn record(topic: &str, key: Option<&str>, value: Option<&str>) -> OutRecord {

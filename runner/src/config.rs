@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use tidemill_api::{
     Delivery, S3Object,
-    plan::{FailurePlan, Plan, TriggerPlan},
+    plan::{Plan, TriggerPlan},
 };
 use tidemill_kafka::{Connection, Sasl, Security, Tls};
 
@@ -133,11 +133,14 @@ pub struct Unsupported {
 /// # Errors
 /// Names the first field that it cannot: refusing is better than leaving a promise out.
 pub fn supported(plan: &Plan) -> Result<(), Unsupported> {
-    if plan.output.as_ref().is_some_and(|output| output.delivery == Delivery::ExactlyOnce) {
-        return Err(Unsupported { field: "spec.output.delivery: exactlyOnce", remedy: "use atLeastOnce" });
-    }
-    if matches!(plan.on_failure, FailurePlan::S3(_)) {
-        return Err(Unsupported { field: "spec.onFailure.s3", remedy: "use a topic" });
+    let exactly = plan.output.as_ref().filter(|output| output.delivery == Delivery::ExactlyOnce);
+    if let (Some(output), Some(kafka)) = (exactly, plan.kafka())
+        && output.cluster != kafka.cluster
+    {
+        return Err(Unsupported {
+            field: "spec.output.cluster with delivery: exactlyOnce",
+            remedy: "a transaction is of one cluster: leave output.cluster out, or use atLeastOnce",
+        });
     }
     match &plan.trigger {
         TriggerPlan::Kafka(kafka) if !kafka.filter.is_empty() => Err(Unsupported {

@@ -29,7 +29,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
-use tidemill_api::{Start, plan::KafkaPlan};
+use tidemill_api::{Delivery, Start, plan::KafkaPlan};
 use tidemill_kafka::{Begin, Connection, begin_group};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -104,7 +104,7 @@ async fn session<S: Sink>(
     stop: &CancellationToken,
     failed: &CancellationToken,
 ) -> Result<bool, tidemill_kafka::Error> {
-    let context = Context::new(plan, pipeline.clone(), failed.clone());
+    let context = Context::new(connection, plan, pipeline.clone(), failed.clone());
     let refused = |source| tidemill_kafka::Error::Client { bootstrap: connection.bootstrap().to_owned(), source };
     let config = membership::config(connection, plan, context.drain, protocol);
     let consumer: Consumer = config.create_with_context(context).map_err(refused)?;
@@ -203,14 +203,21 @@ pub async fn begin(connection: &Connection, plan: &KafkaPlan) -> Result<(), tide
 }
 
 impl Context {
-    fn new<S: Sink>(plan: &KafkaPlan, pipeline: Arc<Pipeline<S>>, failed: CancellationToken) -> Self {
-        let limits = plan.batch.clone();
+    fn new<S: Sink>(
+        connection: &Connection,
+        plan: &KafkaPlan,
+        pipeline: Arc<Pipeline<S>>,
+        failed: CancellationToken,
+    ) -> Self {
+        let plan = Arc::new(plan.clone());
+        let exactly = pipeline.plan.output.as_ref().is_some_and(|output| output.delivery == Delivery::ExactlyOnce);
+        let transactional = exactly.then(|| connection.clone());
         let drain = pipeline.plan.timeout + Duration::from_secs(5);
         let start = move |assigned| {
             let Assigned { topic, number, queue, consumer, stop } = assigned;
-            let (pipeline, limits, failed) = (pipeline.clone(), limits.clone(), failed.clone());
-            let panicked = failed.clone();
-            let work = Partition { topic, number, queue, consumer, pipeline, limits, stop, failed }.run();
+            let (pipeline, plan, failed) = (pipeline.clone(), plan.clone(), failed.clone());
+            let (panicked, transactional) = (failed.clone(), transactional.clone());
+            let work = Partition { topic, number, queue, consumer, pipeline, plan, transactional, stop, failed }.run();
             tokio::spawn(async move {
                 // Nobody else would hear of it, and the partition would stand still.
                 if AssertUnwindSafe(work).catch_unwind().await.is_err() {

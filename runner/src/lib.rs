@@ -13,13 +13,14 @@
 //! only around a failure, since a partition that is given back is drained and committed first.
 
 pub mod answer;
-pub mod batch;
+pub mod archive;
 pub mod config;
 pub mod consumer;
 pub mod dead_letter;
 pub mod event;
 pub mod invocation;
 pub mod joining;
+pub mod lanes;
 pub mod membership;
 pub mod output;
 pub mod package;
@@ -35,3 +36,5 @@ pub mod schedule;
 pub mod serve;
 pub mod sidecar;
 pub mod stats;
+pub mod transactions;
+pub mod watermark;

@@ -69,6 +69,12 @@ impl KafkaSink {
     }
 }
 
+impl From<FutureProducer> for KafkaSink {
+    fn from(producer: FutureProducer) -> Self {
+        Self(producer)
+    }
+}
+
 impl Sink for KafkaSink {
     async fn produce(&self, records: &[OutRecord]) -> Result<(), Error> {
         let mut first_error = None;

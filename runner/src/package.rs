@@ -3,9 +3,10 @@
 //! What was unpacked is kept under its digest, so that a container that starts again fetches
 //! nothing; a folder is complete or not there, since it is renamed into its place.
 
+use crate::archive;
 use anyhow::{Context, Result, bail, ensure};
 use backon::{ExponentialBuilder, Retryable};
-use object_store::{ClientOptions, ObjectStoreExt, aws::AmazonS3Builder, path::Path as Key};
+use object_store::{ObjectStoreExt, path::Path as Key};
 use sha2::{Digest, Sha256};
 use std::{
     fs,
@@ -52,16 +53,7 @@ pub async fn ready(object: &S3Object, cache: &Path) -> Result<PathBuf> {
 }
 
 async fn fetch(object: &S3Object) -> Result<Vec<u8>> {
-    let mut builder = AmazonS3Builder::from_env()
-        .with_bucket_name(&object.bucket)
-        .with_client_options(ClientOptions::new().with_allow_http(true));
-    if let Ok(endpoint) = std::env::var("AWS_ENDPOINT_URL_S3") {
-        builder = builder.with_endpoint(endpoint);
-    }
-    if std::env::var_os("AWS_REGION").is_none() {
-        builder = builder.with_region("us-east-1");
-    }
-    let found = builder.build()?.get(&Key::parse(&object.key)?).await?;
+    let found = archive::bucket(&object.bucket)?.get(&Key::parse(&object.key)?).await?;
     Ok(found.bytes().await?.to_vec())
 }
 

@@ -1,20 +1,28 @@
-//! One task for each assigned partition: collect a batch, settle it, store its offset.
+//! One task for each assigned partition: read, hand out batches, store the offset of what is done.
 //!
-//! The offset is stored after `settle` has returned, never before; librdkafka commits stored
-//! offsets only. Records that were collected and not settled are read again by the next owner.
+//! The offset that is stored is the [`Watermark`]: all up to it has a durable outcome. librdkafka
+//! commits stored offsets only. Records that were read and are not done are read again by the next
+//! owner.
 
 use crate::{
-    batch::Batch,
     consumer::{Consumer, Queue},
+    lanes::{Lanes, Ticket},
     output::Sink,
     pipeline::{Pipeline, Unsettled},
-    record::Record,
+    record::{Copier, Record},
+    transactions::Transactions,
+    watermark::Watermark,
 };
 use futures::FutureExt;
 use rdkafka::consumer::Consumer as _;
-use std::{sync::Arc, time::Duration};
-use tidemill_api::Batch as Limits;
-use tokio::time::{Instant, sleep, timeout_at};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
+use tidemill_api::{Ordering, plan::KafkaPlan};
+use tidemill_kafka::Connection;
+use tokio::{
+    sync::watch,
+    task::JoinSet,
+    time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -22,6 +30,18 @@ use tracing::{error, warn};
 const PAUSE: Duration = Duration::from_millis(100);
 /// Every so many of them is logged.
 const TOLD: u32 = 100;
+/// Records taken in before anything else is looked at.
+const AT_ONCE: usize = 1_000;
+/// How far is read past the first record that is not done, where others need not wait for it.
+const AHEAD: usize = 10_000;
+/// The most bytes that wait, beside a batch.
+const AHEAD_BYTES: u64 = 16 << 20;
+/// Batches that may rest between attempts beside those in work.
+const RESTING: usize = 64;
+/// How often is looked whether a partition is held up.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long, beside the function's time-out, a record may be in work until it is said.
+const HELD: Duration = Duration::from_secs(10);
 
 /// The task of one partition.
 pub struct Partition<S> {
@@ -35,86 +55,195 @@ pub struct Partition<S> {
     pub consumer: Arc<Consumer>,
     /// What settles its batches.
     pub pipeline: Arc<Pipeline<S>>,
-    /// The limits of a batch.
-    pub limits: Limits,
+    /// How its records are worked on.
+    pub plan: Arc<KafkaPlan>,
+    /// The cluster, where effects and offsets are one transaction.
+    pub transactional: Option<Connection>,
     /// Cancelled when it should finish what it has begun, and end.
     pub stop: CancellationToken,
     /// Cancelled here when the whole runner must start again.
     pub failed: CancellationToken,
 }
 
+/// How far a partition is.
+struct Work {
+    copier: Copier,
+    lanes: Lanes,
+    watermark: Watermark,
+    /// Batches in work: how each ended.
+    batches: JoinSet<(Ticket, Vec<i64>, Result<(), Unsettled>)>,
+    /// How many of them rest between two attempts.
+    resting: watch::Sender<usize>,
+    /// Since when a batch is collected.
+    since: Option<Instant>,
+    /// When the watermark last moved, or there was nothing to do.
+    moved: Instant,
+}
+
 impl<S: Sink> Partition<S> {
     /// Works until told to stop.
     pub async fn run(self) {
-        let mut held = None;
-        while let Some(records) = self.collect(&mut held).await {
-            let Some(last) = records.last().map(|record| record.offset) else { continue };
-            if !self.settle(records).await {
-                return;
-            }
-            if let Err(error) = self.consumer.store_offset(&self.topic, self.number, last) {
-                // The partition was lost while its batch was settled: its next owner repeats it.
-                warn!(topic = self.topic, partition = self.number, offset = last, %error, "offset not stored");
-            }
-        }
-    }
-
-    /// Whether the records were settled; `false` ends the task.
-    async fn settle(&self, records: Vec<Record>) -> bool {
-        match self.pipeline.settle(records, &self.stop).await {
-            Ok(()) => true,
-            Err(Unsettled::Stopped) => false,
-            Err(Unsettled::Producer(error)) => {
-                error!(%error, "the runner must start again");
-                self.failed.cancel();
-                false
-            }
-        }
-    }
-
-    /// The next batch; `None` when told to stop.
-    async fn collect(&self, held: &mut Option<Record>) -> Option<Vec<Record>> {
-        let first = match held.take() {
-            _ if self.stop.is_cancelled() => return None,
-            Some(record) => record,
-            None => tokio::select! {
-                biased;
-                () = self.stop.cancelled() => return None,
-                record = self.read() => record,
-            },
-        };
-        let mut batch = Batch::default();
-        let refused = batch.push(first, &self.limits);
-        debug_assert!(refused.is_none(), "an empty batch takes any record");
-        let window = self.limits.window.get();
-        let close = Instant::now() + window;
-        while !batch.is_full(&self.limits) {
-            let next = if self.stop.is_cancelled() {
-                return None;
-            } else if window.is_zero() {
-                self.read().now_or_never()
-            } else {
-                tokio::select! {
-                    biased;
-                    () = self.stop.cancelled() => return None,
-                    next = timeout_at(close, self.read()) => next.ok(),
+        let transactions = match &self.transactional {
+            None => None,
+            Some(connection) => {
+                let consumer = self.consumer.clone();
+                let group = &self.plan.group;
+                match Transactions::open(connection, group, &self.topic, self.number, consumer, &self.stop).await {
+                    Ok(transactions) => Some(Arc::new(transactions)),
+                    Err(unsettled) => return self.end(&unsettled),
                 }
+            }
+        };
+        // In a transaction there is one batch at a time; that is in order whatever was asked for.
+        let ordering = if transactions.is_some() { Ordering::Partition } else { self.plan.ordering };
+        let mut work = Work {
+            copier: Copier::new(&self.topic),
+            lanes: Lanes::new(ordering),
+            watermark: Watermark::default(),
+            batches: JoinSet::new(),
+            resting: watch::Sender::new(0),
+            since: None,
+            moved: Instant::now(),
+        };
+        let abreast = if ordering == Ordering::Partition { 1 } else { self.pipeline.plan.concurrency.max(1) as usize };
+        let mut resting = work.resting.subscribe();
+        let mut looks = interval(LOOK);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let rest = if ordering == Ordering::Partition { 0 } else { *resting.borrow_and_update() };
+            let free = |work: &Work| {
+                work.batches.len().saturating_sub(rest) < abreast && work.batches.len() < abreast + RESTING
             };
-            let Some(record) = next else { break };
-            if let Some(record) = batch.push(record, &self.limits) {
-                *held = Some(record);
-                break;
+            while free(&work) && self.is_due(&work) && self.hand_out(&mut work, transactions.as_ref()) {}
+            let room = self.has_room(&work, ordering, abreast);
+            let closes = work.since.map(|since| since + self.plan.batch.window.get());
+            let collecting = free(&work) && work.lanes.ready().records > 0;
+            tokio::select! {
+                biased;
+                () = self.stop.cancelled() => break,
+                Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
+                record = self.read(&mut work.copier), if room => {
+                    self.take(&mut work, record);
+                    for _ in 1..AT_ONCE {
+                        if !self.has_room(&work, ordering, abreast) {
+                            break;
+                        }
+                        let Some(record) = self.read(&mut work.copier).now_or_never() else { break };
+                        self.take(&mut work, record);
+                    }
+                }
+                () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
+                _ = resting.changed() => {}
+                _ = looks.tick() => self.tell_held(&mut work),
             }
         }
-        Some(batch.into_records())
+        // What is in work may end.
+        while let Some(done) = work.batches.join_next().await {
+            self.done(&mut work, done);
+        }
+        self.pipeline.stats.held(&self.topic, self.number, None);
+    }
+
+    /// Takes in a record that was read.
+    fn take(&self, work: &mut Work, record: Record) {
+        work.watermark.take(record.offset);
+        work.lanes.push(record);
+        work.since.get_or_insert_with(Instant::now);
+    }
+
+    /// Whether what may be handed out now makes a batch, or has waited long enough.
+    fn is_due(&self, work: &Work) -> bool {
+        let window = self.plan.batch.window.get();
+        let waited = || work.since.is_some_and(|since| since.elapsed() >= window);
+        work.lanes.ready().records > 0 && (work.lanes.has_full(&self.plan.batch) || waited())
+    }
+
+    /// Whether more may be read: memory is bounded also where one record is never done.
+    fn has_room(&self, work: &Work, ordering: Ordering, abreast: usize) -> bool {
+        let limits = &self.plan.batch;
+        let batches = limits.max_records as usize * (abreast + 1);
+        let records = if ordering == Ordering::Partition { batches } else { batches.max(AHEAD) };
+        let held = work.lanes.held();
+        work.watermark.span() < records && held.bytes < limits.max_bytes.get() + AHEAD_BYTES
+    }
+
+    /// Puts a batch into work; answers whether there was one.
+    fn hand_out(&self, work: &mut Work, transactions: Option<&Arc<Transactions>>) -> bool {
+        let Some(batch) = work.lanes.hand_out(&self.plan.batch) else { return false };
+        work.since = (work.lanes.waiting() > 0).then(Instant::now);
+        let (records, ticket) = batch.split();
+        let offsets = records.iter().map(|record| record.offset).collect();
+        let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());
+        let (transactions, resting) = (transactions.cloned(), work.resting.clone());
+        work.batches.spawn(async move {
+            let settled = match transactions {
+                None => pipeline.settle(records, &resting, &stop).await,
+                Some(transactions) => transactions.settle(&pipeline, records, &resting, &stop).await,
+            };
+            (ticket, offsets, settled)
+        });
+        true
+    }
+
+    /// Takes in how a batch ended; `false` ends the task.
+    fn done(
+        &self,
+        work: &mut Work,
+        done: Result<(Ticket, Vec<i64>, Result<(), Unsettled>), tokio::task::JoinError>,
+    ) -> bool {
+        let (ticket, offsets, settled) = match done {
+            Ok(done) => done,
+            Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+            Err(_cancelled) => return false,
+        };
+        if let Err(unsettled) = settled {
+            self.end(&unsettled);
+            return false;
+        }
+        let before = work.watermark.reached();
+        offsets.into_iter().for_each(|offset| work.watermark.done(offset));
+        work.lanes.finish(ticket);
+        let reached = work.watermark.reached();
+        if reached != before {
+            work.moved = Instant::now();
+            self.store(reached);
+        }
+        true
+    }
+
+    /// Has the watermark committed.
+    fn store(&self, reached: Option<i64>) {
+        // In a transaction the offset goes with the effects.
+        let Some(offset) = reached.filter(|_| self.transactional.is_none()) else { return };
+        if let Err(error) = self.consumer.store_offset(&self.topic, self.number, offset) {
+            // The partition was lost while its batch was settled: its next owner repeats it.
+            warn!(topic = self.topic, partition = self.number, offset, %error, "offset not stored");
+        }
+    }
+
+    fn end(&self, unsettled: &Unsettled) {
+        if let Unsettled::Producer(error) = unsettled {
+            error!(%error, "the runner must start again");
+            self.failed.cancel();
+        }
+    }
+
+    /// Says which record the partition waits for, where that takes long.
+    fn tell_held(&self, work: &mut Work) {
+        let oldest = work.watermark.oldest();
+        if oldest.is_none() {
+            work.moved = Instant::now();
+        }
+        let long = work.moved.elapsed() > self.pipeline.plan.timeout + HELD;
+        self.pipeline.stats.held(&self.topic, self.number, oldest.filter(|_| long));
     }
 
     /// The next record; errors are logged and waited out.
-    async fn read(&self) -> Record {
+    async fn read(&self, copier: &mut Copier) -> Record {
         let mut pauses = 0_u32;
         loop {
             match self.queue.recv().await {
-                Ok(message) => return Record::copy(&message),
+                Ok(message) => return copier.copy(&message),
                 Err(error) => {
                     metrics::counter!("tidemill_runner_fetch_errors_total").increment(1);
                     if pauses.is_multiple_of(TOLD) {

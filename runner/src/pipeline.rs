@@ -6,6 +6,7 @@
 
 use crate::{
     answer::{self, Failure},
+    archive::Archive,
     dead_letter,
     event::{self, ScheduledEvent},
     invocation::{Failed, Outcome},
@@ -13,12 +14,12 @@ use crate::{
     pool::Pool,
     record::{OutRecord, Record},
     retry::{self, Next, Work},
-    stats::Stats,
+    stats::{Counted, Stats, Tally},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
-use tidemill_api::plan::{FailurePlan, Plan};
-use tokio::time::sleep;
+use tidemill_api::plan::Plan;
+use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
@@ -36,10 +37,24 @@ pub struct Pipeline<S> {
     pub outputs: Arc<S>,
     /// Where dead letters go: the trigger's cluster, which may be another one.
     pub dead_letters: Arc<S>,
+    /// Where dead letters go instead, where the manifest names a bucket.
+    pub archive: Option<Archive>,
     /// What is counted.
     pub stats: Arc<Stats>,
     /// What the event says it came from.
     pub bootstrap_servers: String,
+}
+
+/// Where the effects of a batch go, and who counts them.
+pub struct Route<'a, S> {
+    /// Records that the function answered.
+    pub outputs: &'a S,
+    /// Records that failed.
+    pub dead_letters: &'a S,
+    /// What is counted.
+    pub tally: &'a dyn Tally,
+    /// How many batches rest between two attempts, for whoever could work meanwhile.
+    pub resting: &'a watch::Sender<usize>,
 }
 
 /// Why records have no durable outcome.
@@ -60,14 +75,32 @@ impl<S: Sink> Pipeline<S> {
     ///
     /// # Errors
     /// When it stopped before that.
-    pub async fn settle(&self, records: Vec<Record>, stop: &CancellationToken) -> Result<(), Unsettled> {
+    pub async fn settle(
+        &self,
+        records: Vec<Record>,
+        resting: &watch::Sender<usize>,
+        stop: &CancellationToken,
+    ) -> Result<(), Unsettled> {
+        self.settle_by(&self.route(resting), records, stop).await
+    }
+
+    /// The same, with the effects going elsewhere.
+    ///
+    /// # Errors
+    /// When it stopped before each record has an outcome.
+    pub async fn settle_by<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        records: Vec<Record>,
+        stop: &CancellationToken,
+    ) -> Result<(), Unsettled> {
         let (small, large) = self.split_by_size(records);
         for record in large {
             let failure = Failure {
                 kind: "PayloadTooLarge".to_owned(),
                 message: format!("the record has {} bytes, above batch.maxBytes", record.size()),
             };
-            self.give_up(vec![(record, failure)], 0, stop).await?;
+            self.give_up(route, vec![(record, failure)], 0, stop).await?;
         }
         let mut stack = Vec::new();
         if !small.is_empty() {
@@ -77,9 +110,9 @@ impl<S: Sink> Pipeline<S> {
             if stop.is_cancelled() {
                 return Err(Unsettled::Stopped);
             }
-            let Some(mut work) = self.drop_old(work, stop).await? else { continue };
+            let Some(mut work) = self.drop_old(route, work, stop).await? else { continue };
             work.attempts += 1;
-            let Some((next, failures)) = self.attempt(work, stop).await? else { continue };
+            let Some((next, failures)) = self.attempt(route, work, stop).await? else { continue };
             match next {
                 Next::Again(work) => {
                     warn!(
@@ -88,7 +121,7 @@ impl<S: Sink> Pipeline<S> {
                         reason = failures.summary(),
                         "attempt failed, will retry"
                     );
-                    self.pause(work.attempts, stop).await?;
+                    self.pause(route, work.attempts, stop).await?;
                     stack.push(work);
                 }
                 Next::Split(first, second) => {
@@ -99,7 +132,7 @@ impl<S: Sink> Pipeline<S> {
                 Next::Dead(work) => {
                     let attempts = work.attempts;
                     let dead = work.records.into_iter().zip(failures.for_each()).collect();
-                    self.give_up(dead, attempts, stop).await?;
+                    self.give_up(route, dead, attempts, stop).await?;
                 }
             }
         }
@@ -111,6 +144,8 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// When it stopped before the outcome was durable.
     pub async fn settle_schedule(&self, event: &ScheduledEvent, stop: &CancellationToken) -> Result<(), Unsettled> {
+        let resting = watch::Sender::new(0);
+        let route = &self.route(&resting);
         let payload = Bytes::from(serde_json::to_vec(event).expect("the event is JSON"));
         let mut attempts = 0;
         loop {
@@ -118,7 +153,7 @@ impl<S: Sink> Pipeline<S> {
             let failure = match self.invoke(payload.clone(), 1, stop).await {
                 Err(Failed::Stopping) => return Err(Unsettled::Stopped),
                 Ok(body) => match answer::read(&body, &[], self.plan.output.as_ref()) {
-                    Ok(answer) => match self.produce(&answer.outputs, stop).await? {
+                    Ok(answer) => match self.produce(route, &answer.outputs, stop).await? {
                         Ok(()) => break,
                         Err(refused) => Failure { kind: "OutputRefused".to_owned(), message: refused.to_string() },
                     },
@@ -128,19 +163,29 @@ impl<S: Sink> Pipeline<S> {
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");
-                self.pause(attempts, stop).await?;
+                self.pause(route, attempts, stop).await?;
                 continue;
             }
-            let record = Record { topic: self.plan.name.clone(), value: Some(payload.to_vec()), ..Record::default() };
-            self.give_up(vec![(record, failure)], attempts, stop).await?;
+            let record = Record { topic: self.plan.name.as_str().into(), value: Some(payload), ..Record::default() };
+            self.give_up(route, vec![(record, failure)], attempts, stop).await?;
             return Ok(());
         }
-        self.stats.settled(1);
+        route.tally.count(Counted::Settled, 1);
         Ok(())
     }
 
+    /// Effects as they are where nothing binds them together.
+    fn route<'a>(&'a self, resting: &'a watch::Sender<usize>) -> Route<'a, S> {
+        Route { outputs: &self.outputs, dead_letters: &self.dead_letters, tally: &*self.stats, resting }
+    }
+
     /// One invocation and what follows from its answer.
-    async fn attempt(&self, work: Work, stop: &CancellationToken) -> Result<Option<(Next, Failures)>, Unsettled> {
+    async fn attempt<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        work: Work,
+        stop: &CancellationToken,
+    ) -> Result<Option<(Next, Failures)>, Unsettled> {
         let retry = &self.plan.retry;
         let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
         let outcome = self.invoke(payload, work.records.len(), stop).await;
@@ -160,12 +205,12 @@ impl<S: Sink> Pipeline<S> {
                 return Ok(Some((work.failed(retry), failures)));
             }
         };
-        if let Err(refused) = self.produce(&answer.outputs, stop).await? {
+        if let Err(refused) = self.produce(route, &answer.outputs, stop).await? {
             let failures = whole("OutputRefused", refused.to_string());
             return Ok(Some((work.failed(retry), failures)));
         }
-        self.stats.dropped(answer.dropped);
-        self.stats.settled(work.records.len() - answer.failures.len());
+        route.tally.count(Counted::Dropped, answer.dropped);
+        route.tally.count(Counted::Settled, work.records.len() - answer.failures.len());
         if answer.failures.is_empty() {
             return Ok(None);
         }
@@ -192,17 +237,18 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// Produces until the brokers have it; the inner error is a refusal for good.
-    async fn produce(
+    async fn produce<T: Sink>(
         &self,
+        route: &Route<'_, T>,
         records: &[OutRecord],
         stop: &CancellationToken,
     ) -> Result<Result<(), output::Error>, Unsettled> {
         if records.is_empty() {
             return Ok(Ok(()));
         }
-        match self.persist(&self.outputs, records, stop).await {
+        match persist(route.outputs, records, stop).await {
             Ok(()) => {
-                self.stats.produced(records.len());
+                route.tally.count(Counted::Produced, records.len());
                 Ok(Ok(()))
             }
             Err(Persist::Refused(error)) => Ok(Err(error)),
@@ -210,35 +256,21 @@ impl<S: Sink> Pipeline<S> {
         }
     }
 
-    async fn persist(&self, sink: &S, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
-        let mut pause = PAUSES.0;
-        loop {
-            match sink.produce(records).await {
-                Ok(()) => return Ok(()),
-                Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
-                Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
-                Err(error @ output::Error::Unavailable { .. }) => {
-                    warn!(%error, retry_in = ?pause, "records are not produced yet");
-                    tokio::select! {
-                        () = stop.cancelled() => return Err(Persist::Unsettled(Unsettled::Stopped)),
-                        () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
-                    }
-                }
-            }
-        }
-    }
-
-    async fn give_up(
+    /// Hands records to the failure destination.
+    ///
+    /// # Errors
+    /// When it stopped before that has them.
+    pub async fn give_up<T: Sink>(
         &self,
+        route: &Route<'_, T>,
         dead: Vec<(Record, Failure)>,
         attempts: u32,
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
         let count = dead.len();
-        let mut letters = Vec::with_capacity(count);
-        for (record, failure) in dead {
+        for (record, failure) in &dead {
             warn!(
-                topic = record.topic,
+                topic = &*record.topic,
                 partition = record.partition,
                 offset = record.offset,
                 attempts,
@@ -246,13 +278,36 @@ impl<S: Sink> Pipeline<S> {
                 reason = failure.message,
                 "record goes to the failure destination"
             );
-            let topic = self.plan.dead_letter_topic(&record.topic).unwrap_or_default();
-            letters.push(dead_letter::record(record, topic, &failure, attempts));
         }
-        debug_assert!(!matches!(self.plan.on_failure, FailurePlan::S3(_)), "refused at start until it is there");
+        if let Some(archive) = &self.archive {
+            for (record, failure) in &dead {
+                archive.put(record, failure, attempts, stop).await?;
+            }
+        } else {
+            let letters: Vec<OutRecord> = dead
+                .into_iter()
+                .map(|(record, failure)| {
+                    let topic = self.plan.dead_letter_topic(&record.topic).unwrap_or_default();
+                    dead_letter::record(record, topic, &failure, attempts)
+                })
+                .collect();
+            self.send(route, &letters, stop).await?;
+        }
+        route.tally.count(Counted::DeadLettered, count);
+        route.tally.count(Counted::Settled, count);
+        Ok(())
+    }
+
+    /// Produces dead letters; their partition is held for as long as they are refused.
+    async fn send<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        letters: &[OutRecord],
+        stop: &CancellationToken,
+    ) -> Result<(), Unsettled> {
         loop {
-            match self.persist(&self.dead_letters, &letters, stop).await {
-                Ok(()) => break,
+            match persist(route.dead_letters, letters, stop).await {
+                Ok(()) => return Ok(()),
                 Err(Persist::Unsettled(unsettled)) => return Err(unsettled),
                 Err(Persist::Refused(refused)) => {
                     error!(
@@ -268,9 +323,6 @@ impl<S: Sink> Pipeline<S> {
                 }
             }
         }
-        self.stats.dead_lettered(count);
-        self.stats.settled(count);
-        Ok(())
     }
 
     fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
@@ -278,7 +330,12 @@ impl<S: Sink> Pipeline<S> {
         records.into_iter().partition(|record| record.size() <= limit)
     }
 
-    async fn drop_old(&self, work: Work, stop: &CancellationToken) -> Result<Option<Work>, Unsettled> {
+    async fn drop_old<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        work: Work,
+        stop: &CancellationToken,
+    ) -> Result<Option<Work>, Unsettled> {
         let Some(limit) = self.plan.retry.max_age else { return Ok(Some(work)) };
         let oldest = chrono::Utc::now().timestamp_millis() - i64::try_from(limit.get().as_millis()).unwrap_or(i64::MAX);
         let attempts = work.attempts;
@@ -292,17 +349,20 @@ impl<S: Sink> Pipeline<S> {
             })
             .collect();
         if !dead.is_empty() {
-            self.give_up(dead, attempts, stop).await?;
+            self.give_up(route, dead, attempts, stop).await?;
         }
         Ok((!young.is_empty()).then_some(Work { records: young, attempts }))
     }
 
-    async fn pause(&self, attempts: u32, stop: &CancellationToken) -> Result<(), Unsettled> {
+    async fn pause<T>(&self, route: &Route<'_, T>, attempts: u32, stop: &CancellationToken) -> Result<(), Unsettled> {
         let pause = retry::pause(&self.plan.retry.backoff, attempts, &mut rand::rng());
-        tokio::select! {
+        route.resting.send_modify(|resting| *resting += 1);
+        let result = tokio::select! {
             () = stop.cancelled() => Err(Unsettled::Stopped),
             () = sleep(pause) => Ok(()),
-        }
+        };
+        route.resting.send_modify(|resting| *resting -= 1);
+        result
     }
 }
 
@@ -336,4 +396,23 @@ enum Persist {
     Refused(output::Error),
     /// It stopped before.
     Unsettled(Unsettled),
+}
+
+/// Produces until the brokers have the records.
+async fn persist<T: Sink>(sink: &T, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
+    let mut pause = PAUSES.0;
+    loop {
+        match sink.produce(records).await {
+            Ok(()) => return Ok(()),
+            Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
+            Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
+            Err(error @ output::Error::Unavailable { .. }) => {
+                warn!(%error, retry_in = ?pause, "records are not produced yet");
+                tokio::select! {
+                    () = stop.cancelled() => return Err(Persist::Unsettled(Unsettled::Stopped)),
+                    () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+                }
+            }
+        }
+    }
 }

@@ -1,10 +1,15 @@
 //! A Kafka record in hand, and one on its way out.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use rdkafka::{
     Timestamp,
     message::{BorrowedMessage, Headers, Message},
 };
+use std::sync::Arc;
+
+/// Keys and values are copied into memory that is had in such pieces, so that a record costs no
+/// allocation of its own.
+const PIECE: usize = 64 << 10;
 
 /// A record's headers, in their order; a value may be absent.
 pub type HeaderList = Vec<(String, Option<Vec<u8>>)>;
@@ -13,7 +18,7 @@ pub type HeaderList = Vec<(String, Option<Vec<u8>>)>;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Record {
     /// The topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The partition.
     pub partition: i32,
     /// Its offset in the partition.
@@ -23,17 +28,29 @@ pub struct Record {
     /// Whether the broker set the timestamp (`LOG_APPEND_TIME`).
     pub log_append_time: bool,
     /// The key.
-    pub key: Option<Vec<u8>>,
+    pub key: Option<Bytes>,
     /// The value; absent in a tombstone.
-    pub value: Option<Vec<u8>>,
+    pub value: Option<Bytes>,
     /// The headers.
     pub headers: HeaderList,
 }
 
-impl Record {
-    /// Copies a record out of librdkafka's memory.
+/// Copies records of one partition out of librdkafka's memory.
+#[derive(Debug)]
+pub struct Copier {
+    topic: Arc<str>,
+    memory: BytesMut,
+}
+
+impl Copier {
+    /// For records of that topic.
     #[must_use]
-    pub fn copy(message: &BorrowedMessage<'_>) -> Self {
+    pub fn new(topic: &str) -> Self {
+        Self { topic: Arc::from(topic), memory: BytesMut::new() }
+    }
+
+    /// A record of its own.
+    pub fn copy(&mut self, message: &BorrowedMessage<'_>) -> Record {
         let (timestamp, log_append_time) = match message.timestamp() {
             Timestamp::NotAvailable => (0, false),
             Timestamp::CreateTime(millis) => (millis, false),
@@ -42,24 +59,34 @@ impl Record {
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
         });
-        Self {
-            topic: message.topic().to_owned(),
+        Record {
+            topic: self.topic.clone(),
             partition: message.partition(),
             offset: message.offset(),
             timestamp,
             log_append_time,
-            key: message.key().map(<[u8]>::to_vec),
-            value: message.payload().map(<[u8]>::to_vec),
+            key: message.key().map(|bytes| self.keep(bytes)),
+            value: message.payload().map(|bytes| self.keep(bytes)),
             headers,
         }
     }
 
+    fn keep(&mut self, bytes: &[u8]) -> Bytes {
+        if self.memory.capacity() - self.memory.len() < bytes.len() {
+            self.memory.reserve(bytes.len().max(PIECE));
+        }
+        self.memory.extend_from_slice(bytes);
+        self.memory.split().freeze()
+    }
+}
+
+impl Record {
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> u64 {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
-        (self.key.as_ref().map_or(0, Vec::len) + self.value.as_ref().map_or(0, Vec::len) + headers) as u64
+        (self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers) as u64
     }
 
     /// `topic-partition`, as Lambda's event names it.

@@ -1,10 +1,13 @@
 //! What a runner tells the program that started it: a JSON line on standard output whenever
 //! something changed, at most ten times a second, and a last one before it ends.
 
-use crate::{pool::Health, stats::Totals};
+use crate::{
+    pool::Health,
+    stats::{Held, Stats, Totals},
+};
 use axum::{Json, Router, routing::get};
 use serde::{Deserialize, Serialize};
-use std::{io::Write, time::Duration};
+use std::{io::Write, sync::Arc, time::Duration};
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 
@@ -24,6 +27,9 @@ pub struct Report {
     pub failing: Option<String>,
     /// What was done since the start.
     pub totals: Totals,
+    /// Partitions that wait for a record which takes long.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub held: Vec<Held>,
 }
 
 /// Writes a line for each change until `stop`, then the last one.
@@ -46,9 +52,10 @@ pub async fn write(
 }
 
 /// `/report`: the same as it is now, for whoever asks.
-pub fn route(admin: String, totals: watch::Receiver<Totals>, health: watch::Receiver<Health>) -> Router {
+pub fn route(admin: String, stats: Arc<Stats>, health: watch::Receiver<Health>) -> Router {
+    let totals = stats.watch();
     let answer = move || {
-        let report = report(&admin, *totals.borrow(), &health.borrow());
+        let report = Report { held: stats.waiting(), ..report(&admin, *totals.borrow(), &health.borrow()) };
         std::future::ready(Json(report))
     };
     Router::new().route("/report", get(answer))
@@ -59,7 +66,7 @@ fn report(admin: &str, totals: Totals, health: &Health) -> Report {
         Health::Failing(reason) => Some(reason.clone()),
         Health::Starting | Health::Ready => None,
     };
-    Report { admin: admin.to_owned(), ready: *health == Health::Ready, failing, totals }
+    Report { admin: admin.to_owned(), ready: *health == Health::Ready, failing, totals, held: Vec::new() }
 }
 
 fn line(admin: &str, totals: Totals, health: &Health) {

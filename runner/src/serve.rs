@@ -1,6 +1,7 @@
 //! A runner from start to end: processes, trigger, admin listener, report, drain.
 
 use crate::{
+    archive::Archive,
     config::{self, Code, Config, prefixes},
     consumer, joining,
     output::KafkaSink,
@@ -20,7 +21,7 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tidemill_api::plan::TriggerPlan;
+use tidemill_api::plan::{FailurePlan, Plan, TriggerPlan};
 use tidemill_service::{
     admin::{self, Readiness},
     child::Launcher,
@@ -98,6 +99,7 @@ pub async fn run(args: Args) -> Result<()> {
         pool: Pool::start(source, config.plan.concurrency, config.plan.timeout, &readiness),
         outputs,
         dead_letters,
+        archive: archive(&config.plan)?,
         stats: Arc::new(Stats::default()),
         bootstrap_servers: config.bootstrap_servers.clone(),
         plan: config.plan.clone(),
@@ -107,10 +109,10 @@ pub async fn run(args: Args) -> Result<()> {
         let (totals, health) = (pipeline.stats.watch(), pipeline.pool.health());
         tokio::spawn(report::write(admin_addr.clone(), totals, health, reported.clone()))
     });
-    let (totals, health) = (pipeline.stats.watch(), pipeline.pool.health());
+    let health = pipeline.pool.health();
     let (drained, told, closing) = <(CancellationToken, CancellationToken, CancellationToken)>::default();
     let mut routes = admin::routes(readiness.clone())
-        .merge(report::route(admin_addr.clone(), totals, health))
+        .merge(report::route(admin_addr.clone(), pipeline.stats.clone(), health))
         .merge(drain_route(stop.clone(), drained.clone(), told.clone()));
     if matches!(config.plan.trigger, TriggerPlan::Schedule(_)) {
         routes = routes.merge(schedule::route(pipeline.clone(), stop.clone()));
@@ -186,6 +188,11 @@ impl Args {
         };
         serde_json::from_slice(&text).with_context(|| format!("{place} is not a runner's configuration"))
     }
+}
+
+fn archive(plan: &Plan) -> Result<Option<Archive>> {
+    let FailurePlan::S3(destination) = &plan.on_failure else { return Ok(None) };
+    Archive::new(destination).map(Some).with_context(|| format!("no way to the bucket {}", destination.bucket))
 }
 
 async fn source(config: &Config, api: Option<TcpListener>, packages: &Path) -> Result<Source> {

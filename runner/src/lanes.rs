@@ -1,0 +1,401 @@
+//! Which records may be worked on now, as `ordering` says, and which wait for others.
+//!
+//! `partition`: one batch after the other. `key`: records of one key one after the other, other
+//! keys beside them; records without a key wait for nobody. `none`: nobody waits.
+
+use crate::record::Record;
+use bytes::Bytes;
+use std::collections::{HashMap, VecDeque};
+use tidemill_api::{Batch as Limits, Ordering};
+
+/// Records that were read and are not in work.
+#[derive(Debug)]
+pub struct Lanes {
+    order: Order,
+    /// What may be handed out now.
+    ready: Amount,
+    /// All that was taken in and is not finished.
+    held: Amount,
+    /// Records in work.
+    working: usize,
+}
+
+/// So many records of so many bytes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Amount {
+    /// Records.
+    pub records: usize,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+#[derive(Debug)]
+enum Order {
+    Partition { waiting: VecDeque<Record>, busy: bool },
+    Key { lines: HashMap<Bytes, Line>, ready: VecDeque<Item> },
+    None { waiting: VecDeque<Record> },
+}
+
+/// The records of one key.
+#[derive(Debug, Default)]
+struct Line {
+    waiting: VecDeque<Record>,
+    amount: Amount,
+    busy: bool,
+}
+
+#[derive(Debug)]
+enum Item {
+    Line(Bytes),
+    Loose(Record),
+}
+
+/// Records for one invocation; it is given back when they are done.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Batch {
+    /// The records, each after those that it has to wait for.
+    pub records: Vec<Record>,
+    amount: Amount,
+    keys: Vec<Bytes>,
+}
+
+/// What a batch leaves behind while it is in work.
+#[derive(Debug)]
+pub struct Ticket {
+    amount: Amount,
+    keys: Vec<Bytes>,
+}
+
+impl Lanes {
+    /// No records.
+    #[must_use]
+    pub fn new(ordering: Ordering) -> Self {
+        let order = match ordering {
+            Ordering::Partition => Order::Partition { waiting: VecDeque::new(), busy: false },
+            Ordering::Key => Order::Key { lines: HashMap::new(), ready: VecDeque::new() },
+            Ordering::None => Order::None { waiting: VecDeque::new() },
+        };
+        Self { order, ready: Amount::default(), held: Amount::default(), working: 0 }
+    }
+
+    /// Takes in a record, the next of its partition.
+    pub fn push(&mut self, record: Record) {
+        let one = Amount { records: 1, bytes: record.size() };
+        self.held.add(one);
+        match &mut self.order {
+            Order::Partition { waiting, busy } => {
+                waiting.push_back(record);
+                if *busy {
+                    return;
+                }
+            }
+            Order::None { waiting } => waiting.push_back(record),
+            Order::Key { lines, ready } => {
+                let Some(key) = record.key.clone() else {
+                    ready.push_back(Item::Loose(record));
+                    self.ready.add(one);
+                    return;
+                };
+                let line = lines.entry(key.clone()).or_default();
+                if line.waiting.is_empty() && !line.busy {
+                    ready.push_back(Item::Line(key));
+                }
+                line.waiting.push_back(record);
+                line.amount.add(one);
+                if line.busy {
+                    return;
+                }
+            }
+        }
+        self.ready.add(one);
+    }
+
+    /// What may be handed out now.
+    #[must_use]
+    pub fn ready(&self) -> Amount {
+        self.ready
+    }
+
+    /// All that was taken in and is not finished.
+    #[must_use]
+    pub fn held(&self) -> Amount {
+        self.held
+    }
+
+    /// Records that are not in work.
+    #[must_use]
+    pub fn waiting(&self) -> usize {
+        self.held.records - self.working
+    }
+
+    /// Whether a whole batch may be handed out now.
+    #[must_use]
+    pub fn has_full(&self, limits: &Limits) -> bool {
+        self.ready.records >= limits.max_records as usize || self.ready.bytes >= limits.max_bytes.get()
+    }
+
+    /// The next batch of what may be handed out; at least one record where there is any.
+    pub fn hand_out(&mut self, limits: &Limits) -> Option<Batch> {
+        let mut batch = Batch::default();
+        match &mut self.order {
+            Order::Partition { waiting, busy } => {
+                if *busy {
+                    return None;
+                }
+                batch.fill(waiting, limits);
+                *busy = !batch.records.is_empty();
+                // What is left waits for it.
+                self.ready = Amount::default();
+            }
+            Order::None { waiting } => {
+                batch.fill(waiting, limits);
+                self.ready.take(batch.amount);
+            }
+            Order::Key { lines, ready } => {
+                while let Some(item) = ready.pop_front() {
+                    match item {
+                        Item::Loose(record) => match batch.push(record, limits) {
+                            None => {}
+                            Some(record) => {
+                                ready.push_front(Item::Loose(record));
+                                break;
+                            }
+                        },
+                        Item::Line(key) => {
+                            let line = lines.get_mut(&key).expect("a line that is ready is there");
+                            let before = batch.records.len();
+                            let all = line.amount;
+                            line.amount.take(batch.fill(&mut line.waiting, limits));
+                            if batch.records.len() == before {
+                                ready.push_front(Item::Line(key));
+                                break;
+                            }
+                            line.busy = true;
+                            // Its other records wait for these, and are not ready any more.
+                            self.ready.take(all);
+                            batch.keys.push(key);
+                        }
+                    }
+                }
+                self.ready.take(batch.loose());
+            }
+        }
+        self.working += batch.records.len();
+        (!batch.records.is_empty()).then_some(batch)
+    }
+
+    /// A batch is done: what waited for it may be handed out.
+    pub fn finish(&mut self, ticket: Ticket) {
+        self.held.take(ticket.amount);
+        self.working -= ticket.amount.records;
+        match &mut self.order {
+            Order::None { .. } => {}
+            Order::Partition { busy, .. } => {
+                *busy = false;
+                self.ready = self.held;
+            }
+            Order::Key { lines, ready } => {
+                for key in ticket.keys {
+                    let Some(line) = lines.get_mut(&key) else { continue };
+                    line.busy = false;
+                    if line.waiting.is_empty() {
+                        lines.remove(&key);
+                    } else {
+                        self.ready.add(line.amount);
+                        ready.push_back(Item::Line(key));
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl Batch {
+    /// The records, and what is left to give back.
+    #[must_use]
+    pub fn split(self) -> (Vec<Record>, Ticket) {
+        (self.records, Ticket { amount: self.amount, keys: self.keys })
+    }
+
+    /// Takes the record, or hands it back where there is no room for it.
+    ///
+    /// A batch takes its first record whatever its size: what is too large for any batch is for
+    /// the failure destination to have, not for the reader to wait on.
+    fn push(&mut self, record: Record, limits: &Limits) -> Option<Record> {
+        let size = record.size();
+        let full =
+            self.records.len() >= limits.max_records as usize || self.amount.bytes + size > limits.max_bytes.get();
+        if full && !self.records.is_empty() {
+            return Some(record);
+        }
+        self.amount.add(Amount { records: 1, bytes: size });
+        self.records.push(record);
+        None
+    }
+
+    /// Takes from the front what there is room for; answers how much that was.
+    fn fill(&mut self, waiting: &mut VecDeque<Record>, limits: &Limits) -> Amount {
+        let before = self.amount;
+        while let Some(record) = waiting.pop_front() {
+            if let Some(record) = self.push(record, limits) {
+                waiting.push_front(record);
+                break;
+            }
+        }
+        Amount { records: self.amount.records - before.records, bytes: self.amount.bytes - before.bytes }
+    }
+
+    /// How much of it has no key.
+    fn loose(&self) -> Amount {
+        let mut amount = Amount::default();
+        for record in self.records.iter().filter(|record| record.key.is_none()) {
+            amount.add(Amount { records: 1, bytes: record.size() });
+        }
+        amount
+    }
+}
+
+impl Amount {
+    fn add(&mut self, other: Self) {
+        self.records += other.records;
+        self.bytes += other.bytes;
+    }
+
+    fn take(&mut self, other: Self) {
+        self.records -= other.records;
+        self.bytes -= other.bytes;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Amount, Lanes};
+    use crate::record::Record;
+    use bytes::Bytes;
+    use proptest::prelude::*;
+    use std::collections::{BTreeMap, VecDeque};
+    use tidemill_api::{Batch as Limits, Duration, Ordering};
+
+    fn limits(max_records: u32, max_bytes: u64) -> Limits {
+        let max_bytes = max_bytes.to_string().parse().expect("a size");
+        Limits { max_records, window: Duration::from_secs(0), max_bytes }
+    }
+
+    fn record(offset: i64, key: Option<u8>, size: usize) -> Record {
+        let key = key.map(|key| Bytes::from(vec![key]));
+        Record { offset, key, value: Some(Bytes::from(vec![0; size])), ..Record::default() }
+    }
+
+    fn offsets(records: &[Record]) -> Vec<i64> {
+        records.iter().map(|record| record.offset).collect()
+    }
+
+    #[test]
+    fn limits_hold() {
+        let cases = [
+            (vec![1, 1, 1, 1, 1], 2, 100, vec![2, 2, 1]),
+            (vec![60, 60, 10], 10, 100, vec![1, 2]),
+            (vec![500, 1], 10, 100, vec![1, 1]),
+            (vec![50, 50, 1], 10, 100, vec![2, 1]),
+        ];
+        for (sizes, count, bytes, expected) in cases {
+            let mut lanes = Lanes::new(Ordering::None);
+            (0..).zip(&sizes).for_each(|(offset, size)| lanes.push(record(offset, None, *size)));
+            let batches = std::iter::from_fn(|| lanes.hand_out(&limits(count, bytes)));
+            assert_eq!(batches.map(|batch| batch.records.len()).collect::<Vec<_>>(), expected, "{sizes:?}");
+        }
+    }
+
+    #[test]
+    fn a_partition_has_one_batch_in_work() {
+        let mut lanes = Lanes::new(Ordering::Partition);
+        (0..5).for_each(|offset| lanes.push(record(offset, None, 1)));
+        let (first, ticket) = lanes.hand_out(&limits(2, 100)).expect("records wait").split();
+        assert_eq!(offsets(&first), [0, 1]);
+        lanes.push(record(5, None, 1));
+        assert_eq!((lanes.ready(), lanes.hand_out(&limits(2, 100))), (Amount::default(), None));
+        lanes.finish(ticket);
+        assert_eq!(lanes.ready(), Amount { records: 4, bytes: 4 });
+        assert_eq!(offsets(&lanes.hand_out(&limits(9, 100)).expect("records wait").records), [2, 3, 4, 5]);
+    }
+
+    #[test]
+    fn a_key_waits_for_itself_only() {
+        let mut lanes = Lanes::new(Ordering::Key);
+        for (offset, key) in [(0, 1), (1, 1), (2, 2), (3, 1), (4, 3)] {
+            lanes.push(record(offset, Some(key), 1));
+        }
+        let next = |lanes: &mut Lanes| {
+            let (records, ticket) = lanes.hand_out(&limits(1, 100)).expect("records wait").split();
+            (records[0].offset, ticket)
+        };
+        let (first, one) = next(&mut lanes);
+        let (second, two) = next(&mut lanes);
+        let (third, _three) = next(&mut lanes);
+        assert_eq!((first, second, third), (0, 2, 4));
+        assert_eq!(lanes.hand_out(&limits(1, 100)), None, "1 waits for 0");
+        lanes.push(record(5, None, 1));
+        assert_eq!(next(&mut lanes).0, 5, "without a key it waits for nobody");
+        lanes.finish(two);
+        assert_eq!(lanes.ready().records, 0);
+        lanes.finish(one);
+        assert_eq!((lanes.ready().records, next(&mut lanes).0), (2, 1));
+    }
+
+    proptest! {
+        /// Batches come and finish in any order: nothing is lost, no key is ever in work twice or
+        /// out of its order, and what is counted is true.
+        #[test]
+        fn nothing_is_lost_and_no_order_is_broken(
+            ordering in prop::sample::select(vec![Ordering::Partition, Ordering::Key, Ordering::None]),
+            records in prop::collection::vec((prop::option::of(0_u8..5), 0_usize..50), 1..80),
+            moves in prop::collection::vec((0_u8..3, 0_usize..8), 1..300),
+            count in 1_u32..6,
+        ) {
+            let limits = limits(count, 60);
+            let mut lanes = Lanes::new(ordering);
+            let mut coming: VecDeque<Record> =
+                (0..).zip(&records).map(|(offset, (key, size))| record(offset, *key, *size)).collect();
+            let mut working = Vec::new();
+            let mut started: Vec<Record> = Vec::new();
+            let mut step = |action: u8, which: usize, lanes: &mut Lanes| -> Result<(), TestCaseError> {
+                match action {
+                    0 => coming.pop_front().into_iter().for_each(|record| lanes.push(record)),
+                    1 => if let Some(batch) = lanes.hand_out(&limits) {
+                        let (records, ticket) = batch.split();
+                        prop_assert!(records.len() <= count as usize);
+                        for (other, _) in &working {
+                            let other: &Vec<Record> = other;
+                            let shares = |one: &Record| other.iter().any(|two| one.key.is_some() && one.key == two.key);
+                            prop_assert!(ordering != Ordering::Partition && !(ordering == Ordering::Key && records.iter().any(shares)));
+                        }
+                        started.extend(records.iter().cloned());
+                        working.push((records, ticket));
+                    },
+                    _ => if !working.is_empty() {
+                        let (_, ticket) = working.remove(which % working.len());
+                        lanes.finish(ticket);
+                    },
+                }
+                Ok(())
+            };
+            for (action, which) in moves {
+                step(action, which, &mut lanes)?;
+            }
+            for _ in 0..3 * records.len() {
+                for action in 0..3 {
+                    step(action, 0, &mut lanes)?;
+                }
+            }
+            prop_assert_eq!((lanes.held(), lanes.ready()), (Amount::default(), Amount::default()));
+            let mut by_key: BTreeMap<Option<Bytes>, Vec<i64>> = BTreeMap::new();
+            started.iter().for_each(|record| by_key.entry(record.key.clone()).or_default().push(record.offset));
+            for offsets in by_key.values() {
+                prop_assert!(ordering == Ordering::None || offsets.is_sorted());
+            }
+            let mut all = offsets(&started);
+            all.sort_unstable();
+            prop_assert_eq!(all, (0..).take(records.len()).collect::<Vec<i64>>());
+        }
+    }
+}

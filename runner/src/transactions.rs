@@ -1,0 +1,264 @@
+//! `delivery: exactlyOnce`: what a batch has caused and its offset are one Kafka transaction.
+//!
+//! Each partition has a producer of its own, named after the group and the partition: when another
+//! runner takes the partition over, its producer fences this one, and the offset that a transaction
+//! commits is taken only from the member that owns the partition. Outputs and dead letters are
+//! collected while the function works and produced at its end, so that a transaction is short, and
+//! one that is aborted is made again without calling the function twice.
+
+use crate::{
+    answer::Failure,
+    consumer::Consumer,
+    output::{self, KafkaSink, PAUSES, Sink},
+    pipeline::{Pipeline, Route, Unsettled},
+    record::{OutRecord, Record},
+    stats::{Counted, Tally},
+};
+use parking_lot::Mutex;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    consumer::Consumer as _,
+    error::KafkaError,
+    producer::{FutureProducer, Producer},
+};
+use std::{sync::Arc, time::Duration};
+use tidemill_kafka::{Connection, PATIENCE};
+use tokio::{sync::watch, task::spawn_blocking, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{debug, info, warn};
+
+/// How long the broker leaves a transaction open whose producer is silent.
+const OPEN: Duration = Duration::from_secs(30);
+
+/// The transactions of one partition.
+pub struct Transactions {
+    producer: FutureProducer,
+    sink: KafkaSink,
+    consumer: Arc<Consumer>,
+    topic: String,
+    partition: i32,
+}
+
+/// Why a transaction was not committed; it was aborted.
+enum Aborted {
+    /// It may be made again.
+    Again(KafkaError),
+    /// A record will never be taken.
+    Refused(output::Error),
+    /// Another owns the partition now, or the producer cannot go on.
+    Fenced(KafkaError),
+}
+
+/// What a batch has caused, until it is produced.
+#[derive(Default)]
+struct Effects {
+    records: Mutex<Vec<OutRecord>>,
+    counts: Mutex<Vec<(Counted, usize)>>,
+}
+
+impl Sink for Effects {
+    async fn produce(&self, records: &[OutRecord]) -> Result<(), output::Error> {
+        self.records.lock().extend_from_slice(records);
+        Ok(())
+    }
+}
+
+impl Tally for Effects {
+    fn count(&self, what: Counted, records: usize) {
+        self.counts.lock().push((what, records));
+    }
+}
+
+impl Transactions {
+    /// Fences whoever had the partition before; waits until the broker lets it.
+    ///
+    /// # Errors
+    /// When told to stop before, or the client cannot be made.
+    pub async fn open(
+        connection: &Connection,
+        group: &str,
+        topic: &str,
+        partition: i32,
+        consumer: Arc<Consumer>,
+        stop: &CancellationToken,
+    ) -> Result<Self, Unsettled> {
+        let id = format!("tidemill.{group}.{topic}.{partition}");
+        let mut pause = PAUSES.0;
+        loop {
+            let mut config = connection.producer_config();
+            config
+                .set("transactional.id", &id)
+                .set("transaction.timeout.ms", OPEN.as_millis().to_string())
+                // Within the transaction's time.
+                .set("delivery.timeout.ms", (OPEN / 2).as_millis().to_string());
+            let fatal = |error: &KafkaError| Unsettled::Producer(output::Error::Fatal(error.to_string()));
+            let producer: FutureProducer = config.create().map_err(|error| fatal(&error))?;
+            let opened = producer.clone();
+            let opened = blocking(move || opened.init_transactions(PATIENCE)).await;
+            match opened {
+                Ok(()) => {
+                    info!(topic, partition, "transactions are ready");
+                    let sink = KafkaSink::from(producer.clone());
+                    return Ok(Self { producer, sink, consumer, topic: topic.to_owned(), partition });
+                }
+                Err(error) => warn!(topic, partition, %error, retry_in = ?pause, "transactions are not ready yet"),
+            }
+            tokio::select! {
+                () = stop.cancelled() => return Err(Unsettled::Stopped),
+                () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+            }
+        }
+    }
+
+    /// Works on `records` until what they cause and their offset are committed together.
+    ///
+    /// # Errors
+    /// When it stopped before that: then none of it is visible to who reads what is committed.
+    pub async fn settle<S: Sink>(
+        &self,
+        pipeline: &Pipeline<S>,
+        records: Vec<Record>,
+        resting: &watch::Sender<usize>,
+        stop: &CancellationToken,
+    ) -> Result<(), Unsettled> {
+        let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
+        let effects = Effects::default();
+        let route = Route { outputs: &effects, dead_letters: &effects, tally: &effects, resting };
+        pipeline.settle_by(&route, records.clone(), stop).await?;
+        let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
+            effects.count_into(&*pipeline.stats);
+            return Ok(());
+        };
+        // Which record's outputs are refused shows when each has a transaction of its own.
+        for record in records {
+            let offset = record.offset;
+            let effects = Effects::default();
+            let route = Route { outputs: &effects, dead_letters: &effects, tally: &effects, resting };
+            pipeline.settle_by(&route, vec![record.clone()], stop).await?;
+            if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
+                debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
+                let failure = Failure { kind: "OutputRefused".to_owned(), message: again.to_string() };
+                let effects = Effects::default();
+                let route = Route { outputs: &effects, dead_letters: &effects, tally: &effects, resting };
+                pipeline.give_up(&route, vec![(record, failure)], 1, stop).await?;
+                if let Err(error) = self.commit(&effects.take(), offset, stop).await? {
+                    // Not even the failure destination takes it: the runner starts again with it.
+                    return Err(Unsettled::Producer(error));
+                }
+                effects.count_into(&*pipeline.stats);
+            } else {
+                effects.count_into(&*pipeline.stats);
+            }
+        }
+        Ok(())
+    }
+
+    /// Commits records and offset together, again and again until that is done; the inner error is
+    /// a refusal for good.
+    async fn commit(
+        &self,
+        records: &[OutRecord],
+        last: i64,
+        stop: &CancellationToken,
+    ) -> Result<Result<(), output::Error>, Unsettled> {
+        let mut pause = PAUSES.0;
+        loop {
+            match self.once(records, last).await {
+                Ok(()) => return Ok(Ok(())),
+                Err(Aborted::Refused(error)) => return Ok(Err(error)),
+                Err(Aborted::Fenced(error)) => {
+                    warn!(topic = self.topic, partition = self.partition, %error, "the partition has another owner");
+                    // Its revocation is on its way; where it is not, the runner starts again.
+                    tokio::select! {
+                        () = stop.cancelled() => return Err(Unsettled::Stopped),
+                        () = sleep(PAUSES.1) => {
+                            return Err(Unsettled::Producer(output::Error::Fatal(error.to_string())));
+                        }
+                    }
+                }
+                Err(Aborted::Again(error)) => {
+                    metrics::counter!("tidemill_runner_transactions_total", "result" => "aborted").increment(1);
+                    warn!(topic = self.topic, partition = self.partition, %error, retry_in = ?pause, "transaction aborted, will repeat");
+                    tokio::select! {
+                        () = stop.cancelled() => return Err(Unsettled::Stopped),
+                        () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
+                    }
+                }
+            }
+        }
+    }
+
+    async fn once(&self, records: &[OutRecord], last: i64) -> Result<(), Aborted> {
+        self.producer.begin_transaction().map_err(sorted)?;
+        let error = match self.sink.produce(records).await {
+            Ok(()) => match self.finish(last).await {
+                Ok(()) => {
+                    metrics::counter!("tidemill_runner_transactions_total", "result" => "committed").increment(1);
+                    return Ok(());
+                }
+                Err(error) => sorted(error),
+            },
+            Err(error @ output::Error::Refused { .. }) => Aborted::Refused(error),
+            Err(output::Error::Unavailable { .. }) => Aborted::Again(KafkaError::Canceled),
+            Err(output::Error::Fatal(_)) => Aborted::Fenced(KafkaError::Canceled),
+        };
+        let producer = self.producer.clone();
+        match blocking(move || retried(|| producer.abort_transaction(PATIENCE))).await {
+            Ok(()) => Err(error),
+            Err(aborting) => Err(match sorted(aborting) {
+                Aborted::Fenced(why) => Aborted::Fenced(why),
+                _ => error,
+            }),
+        }
+    }
+
+    /// The offset, then the commit.
+    async fn finish(&self, last: i64) -> Result<(), KafkaError> {
+        let mut offsets = TopicPartitionList::new();
+        offsets.add_partition_offset(&self.topic, self.partition, Offset::Offset(last + 1))?;
+        let (producer, consumer) = (self.producer.clone(), self.consumer.clone());
+        blocking(move || {
+            // As the group is now: a member of an earlier epoch is refused.
+            let member = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
+            retried(|| producer.send_offsets_to_transaction(&offsets, &member, PATIENCE))?;
+            retried(|| producer.commit_transaction(PATIENCE))
+        })
+        .await
+    }
+}
+
+impl Effects {
+    fn take(&self) -> Vec<OutRecord> {
+        std::mem::take(&mut self.records.lock())
+    }
+
+    fn count_into(&self, tally: &dyn Tally) {
+        self.counts.lock().drain(..).for_each(|(what, records)| tally.count(what, records));
+    }
+}
+
+async fn blocking<T: Send + 'static>(
+    call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
+) -> Result<T, KafkaError> {
+    spawn_blocking(call).await.expect("calls of librdkafka do not panic")
+}
+
+/// Calls until the answer is not "call again".
+fn retried(mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    loop {
+        match call() {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+                debug!(%error, "a call of a transaction is repeated");
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            result => return result,
+        }
+    }
+}
+
+fn sorted(error: KafkaError) -> Aborted {
+    match &error {
+        KafkaError::Transaction(inner) if inner.is_fatal() => Aborted::Fenced(error),
+        _ => Aborted::Again(error),
+    }
+}

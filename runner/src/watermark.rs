@@ -1,0 +1,88 @@
+//! How far a partition is done: up to the last offset before which nothing is open.
+//!
+//! Records may be done in any order; only what is done without a gap is committed, so that whoever
+//! reads the partition next misses none.
+
+use std::collections::VecDeque;
+
+/// The offsets that were taken in and are not all done.
+#[derive(Debug, Default)]
+pub struct Watermark {
+    /// In ascending order, the first one open.
+    open: VecDeque<(i64, bool)>,
+    done: Option<i64>,
+}
+
+impl Watermark {
+    /// A record was read; offsets only grow.
+    pub fn take(&mut self, offset: i64) {
+        debug_assert!(self.open.back().is_none_or(|(last, _)| *last < offset), "a partition is read in order");
+        self.open.push_back((offset, false));
+    }
+
+    /// A record that was read is done.
+    pub fn done(&mut self, offset: i64) {
+        if let Ok(place) = self.open.binary_search_by_key(&offset, |(offset, _)| *offset) {
+            self.open[place].1 = true;
+        }
+        while let Some((offset, _)) = self.open.pop_front_if(|(_, done)| *done) {
+            self.done = Some(offset);
+        }
+    }
+
+    /// The last offset before which, and with which, all is done.
+    #[must_use]
+    pub fn reached(&self) -> Option<i64> {
+        self.done
+    }
+
+    /// The first record that is not done.
+    #[must_use]
+    pub fn oldest(&self) -> Option<i64> {
+        self.open.front().map(|(offset, _)| *offset)
+    }
+
+    /// How many records were read since the first that is not done.
+    #[must_use]
+    pub fn span(&self) -> usize {
+        self.open.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Watermark;
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_gap_holds_what_comes_after_it() {
+        let mut watermark = Watermark::default();
+        [10, 11, 15, 16].into_iter().for_each(|offset| watermark.take(offset));
+        let mut after = |offset| {
+            watermark.done(offset);
+            (watermark.reached(), watermark.oldest(), watermark.span())
+        };
+        assert_eq!(after(15), (None, Some(10), 4));
+        assert_eq!(after(10), (Some(10), Some(11), 3));
+        assert_eq!(after(99), (Some(10), Some(11), 3), "it was never read");
+        assert_eq!(after(11), (Some(15), Some(16), 1));
+        assert_eq!(after(16), (Some(16), None, 0));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_the_order_nothing_open_is_passed(
+            mut order in Just((0_i64..60).collect::<Vec<_>>()).prop_shuffle(), until in 0_usize..60,
+        ) {
+            let mut watermark = Watermark::default();
+            (0..60).for_each(|offset| watermark.take(offset));
+            order.truncate(until);
+            for (count, offset) in order.iter().enumerate() {
+                watermark.done(*offset);
+                let done = &order[..=count];
+                let expected = (0..60).take_while(|offset| done.contains(offset)).last();
+                prop_assert_eq!(watermark.reached(), expected);
+            }
+        }
+    }
+}
