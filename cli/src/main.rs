@@ -1,6 +1,7 @@
 //! The `tidemill` program.
 
 mod autoscaler;
+mod dlq;
 mod folder;
 mod invoke;
 mod local;
@@ -30,6 +31,9 @@ enum Command {
     Up(Box<up::Up>),
     Validate(validate::Validate),
     Invoke(Box<invoke::Invoke>),
+    /// Look at dead letters, and send them back
+    #[command(subcommand)]
+    Dlq(dlq::Dlq),
     /// Look at how functions are scaled
     #[command(subcommand)]
     Autoscaler(autoscaler::Autoscaler),
@@ -73,6 +77,7 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Up(up) => return up.run().await,
         Command::Validate(validate) => return validate.run(),
         Command::Invoke(invoke) => return invoke.run().await,
+        Command::Dlq(dlq) => return dlq.run().await,
         Command::Autoscaler(autoscaler::Autoscaler::Replay(replay)) => return replay.run(),
         Command::Migrate(migrate) => return migrate.run(),
         Command::Crds => {

@@ -2,20 +2,24 @@
 //!
 //! Besides the runner, the only crate that links librdkafka.
 
+mod bookmark;
 mod connection;
 mod lag;
 mod log_offsets;
 mod offsets;
 mod probe;
+mod reader;
 mod security;
 mod start;
 mod topic_config;
 mod topics;
 mod watch;
 
+pub use bookmark::Bookmark;
 pub use connection::{Connection, Error, PATIENCE};
 pub use lag::{Asked, ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
 pub use rdkafka;
+pub use reader::{Spans, TopicReader, topic_spans};
 pub use security::{Sasl, Security, Tls};
 pub use start::{Begin, begin_group};
 pub use topic_config::{correct_config, delete_topic};

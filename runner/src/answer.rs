@@ -200,6 +200,7 @@ fn out_record(index: usize, record: RecordForm<'_>, output: &OutputPlan) -> Resu
     let headers = record.headers.unwrap_or_default();
     Ok(OutRecord {
         topic,
+        partition: None,
         key: record.key.map(Bytes::from),
         value,
         headers: headers.into_iter().map(|(name, value)| (name, Some(value.into_bytes()))).collect(),
@@ -242,6 +243,7 @@ mod tests {
     fn record(topic: &str, key: Option<&str>, value: Option<&str>) -> OutRecord {
         OutRecord {
             topic: topic.to_owned(),
+            partition: None,
             key: key.map(|key| Bytes::from(key.to_owned())),
             value: value.map(|value| Bytes::from(value.to_owned())),
             headers: Vec::new(),

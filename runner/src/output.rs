@@ -78,25 +78,11 @@ impl From<FutureProducer> for KafkaSink {
 impl Sink for KafkaSink {
     async fn produce(&self, records: &[OutRecord]) -> Result<(), Error> {
         let mut first_error = None;
-        let mut note = |error| {
+        for error in self.produce_each(records).await.into_iter().filter_map(Result::err) {
             // A record that is refused for good outweighs one that may yet be taken.
             let outweighs = matches!(error, Error::Refused { .. } | Error::Fatal(_));
             if outweighs || first_error.is_none() {
                 first_error = Some(error);
-            }
-        };
-        let mut sent = Vec::with_capacity(records.len());
-        for record in records {
-            match self.enqueue(record).await {
-                Ok(delivery) => sent.push((record, delivery)),
-                Err(error) => note(error),
-            }
-        }
-        for (record, delivery) in sent {
-            match delivery.await {
-                Ok(Ok(_)) => {}
-                Ok(Err((error, _))) => note(self.classify(record, &error)),
-                Err(_cancelled) => note(self.classify(record, &KafkaError::Canceled)),
             }
         }
         first_error.map_or(Ok(()), Err)
@@ -104,6 +90,26 @@ impl Sink for KafkaSink {
 }
 
 impl KafkaSink {
+    /// Produces all of the records, in order, and answers what became of each.
+    pub async fn produce_each(&self, records: &[OutRecord]) -> Vec<Result<(), Error>> {
+        let mut sent = Vec::with_capacity(records.len());
+        for record in records {
+            sent.push(self.enqueue(record).await);
+        }
+        let mut outcomes = Vec::with_capacity(records.len());
+        for (record, queued) in records.iter().zip(sent) {
+            outcomes.push(match queued {
+                Err(error) => Err(error),
+                Ok(delivery) => match delivery.await {
+                    Ok(Ok(_)) => Ok(()),
+                    Ok(Err((error, _))) => Err(self.classify(record, &error)),
+                    Err(_cancelled) => Err(self.classify(record, &KafkaError::Canceled)),
+                },
+            });
+        }
+        outcomes
+    }
+
     /// Puts the record into the producer's queue, after those before it; waits while it is full.
     async fn enqueue(&self, record: &OutRecord) -> Result<DeliveryFuture, Error> {
         let headers = record
@@ -113,6 +119,7 @@ impl KafkaSink {
                 headers.insert(Header { key, value: value.as_deref() })
             });
         let mut message: FutureRecord<'_, [u8], [u8]> = FutureRecord::to(&record.topic).headers(headers);
+        message.partition = record.partition;
         message.key = record.key.as_deref();
         message.payload = record.value.as_deref();
         loop {

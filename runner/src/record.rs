@@ -101,6 +101,8 @@ impl Record {
 pub struct OutRecord {
     /// The topic.
     pub topic: String,
+    /// The partition; without one it follows from the key.
+    pub partition: Option<i32>,
     /// The key.
     pub key: Option<Bytes>,
     /// The value; absent makes a tombstone.
