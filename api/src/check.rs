@@ -5,6 +5,7 @@
 
 use crate::{
     Function, KafkaCluster, Topic,
+    field::{field_of, pointer_of},
     manifest::{Document, Resource},
     rules,
 };
@@ -284,7 +285,7 @@ fn text_error<T: FromStr<Err = crate::QuantityError>>(value: &Value) -> String {
 fn code_rules(document: &Document, function: &Function) -> Result<(), Vec<Problem>> {
     let problems: Vec<_> = rules::problems(function)
         .into_iter()
-        .map(|(field, message)| problem(document, &pointer_of(field), &message))
+        .map(|broken| problem(document, &broken.pointer, &broken.message))
         .collect();
     if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
@@ -301,28 +302,4 @@ fn topic_rules(document: &Document, topic: &Topic) -> Result<(), Vec<Problem>> {
 fn problem(document: &Document, pointer: &str, message: &str) -> Problem {
     let field = if pointer.is_empty() { "(document)".to_owned() } else { field_of(pointer) };
     Problem { line: document.line(pointer), field, message: message.to_owned(), known: Vec::new() }
-}
-
-/// `/spec/topics/0` → `spec.topics[0]`.
-fn field_of(pointer: &str) -> String {
-    let mut field = String::new();
-    for part in pointer.split('/').skip(1) {
-        if part.bytes().all(|b| b.is_ascii_digit()) && !part.is_empty() {
-            field.push_str(&format!("[{part}]"));
-        } else {
-            if !field.is_empty() {
-                field.push('.');
-            }
-            field.push_str(&part.replace("~1", "/").replace("~0", "~"));
-        }
-    }
-    field
-}
-
-/// `spec.topics[0]` → `/spec/topics/0`.
-fn pointer_of(field: &str) -> String {
-    field
-        .split(['.', '['])
-        .filter(|part| !part.is_empty())
-        .fold(String::new(), |pointer, part| pointer + "/" + part.trim_end_matches(']'))
 }

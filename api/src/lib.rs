@@ -6,6 +6,7 @@
 pub mod check;
 mod cluster;
 mod delivery;
+mod field;
 mod function;
 pub mod manifest;
 pub mod plan;

@@ -5,8 +5,12 @@
 
 use crate::{Function, KafkaCluster, Topic};
 use saphyr::{LoadableYamlNode, MarkedYaml, Scalar, YamlData};
+use saphyr_parser::{Event, Parser};
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
+
+/// The most levels in a document; what reads and drops deeper ones would run out of stack.
+const DEEPEST: usize = 128;
 
 /// One YAML document.
 #[derive(Clone, Debug)]
@@ -43,17 +47,37 @@ pub struct SyntaxError {
 /// # Errors
 /// When the text is not YAML.
 pub fn documents(text: &str) -> Result<Vec<Document>, SyntaxError> {
+    if let Some(line) = too_deep(text) {
+        return Err(SyntaxError { line, reason: format!("is nested deeper than {DEEPEST} levels") });
+    }
     let nodes = MarkedYaml::load_from_str(text)
         .map_err(|error| SyntaxError { line: error.marker().line(), reason: error.info().to_owned() })?;
     nodes
         .iter()
         .map(|node| {
             let mut lines = BTreeMap::new();
-            let value = to_json(node, "", &mut lines)?;
+            let value = to_json(node, "", DEEPEST, &mut lines)?;
             Ok(Document { value, lines })
         })
         .filter(|document| !matches!(document, Ok(Document { value: Value::Null, .. })))
         .collect()
+}
+
+/// The line on which a text is nested too deep, before anything is made of it.
+fn too_deep(text: &str) -> Option<usize> {
+    let mut levels = 0_usize;
+    for event in Parser::new_from_str(text) {
+        let (event, span) = event.ok()?;
+        match event {
+            Event::SequenceStart(..) | Event::MappingStart(..) => levels += 1,
+            Event::SequenceEnd | Event::MappingEnd => levels -= 1,
+            _ => {}
+        }
+        if levels > DEEPEST {
+            return Some(span.start.line());
+        }
+    }
+    None
 }
 
 impl Document {
@@ -86,9 +110,16 @@ impl Document {
     }
 }
 
-fn to_json(node: &MarkedYaml<'_>, pointer: &str, lines: &mut BTreeMap<String, usize>) -> Result<Value, SyntaxError> {
+/// `levels` is how many more there may be: aliases make some that the text does not show.
+fn to_json(
+    node: &MarkedYaml<'_>,
+    pointer: &str,
+    levels: usize,
+    lines: &mut BTreeMap<String, usize>,
+) -> Result<Value, SyntaxError> {
     let line = node.span.start.line();
     let refused = |reason: &str| SyntaxError { line, reason: reason.to_owned() };
+    let Some(below) = levels.checked_sub(1) else { return Err(refused("is nested too deep by its aliases")) };
     lines.entry(pointer.to_owned()).or_insert(line);
     match &node.data {
         YamlData::Value(scalar) => Ok(match scalar {
@@ -99,21 +130,21 @@ fn to_json(node: &MarkedYaml<'_>, pointer: &str, lines: &mut BTreeMap<String, us
             Scalar::String(text) => text.as_ref().into(),
         }),
         YamlData::Sequence(items) => {
-            items.iter().enumerate().map(|(i, item)| to_json(item, &format!("{pointer}/{i}"), lines)).collect()
+            items.iter().enumerate().map(|(i, item)| to_json(item, &format!("{pointer}/{i}"), below, lines)).collect()
         }
         YamlData::Mapping(entries) => {
             let mut object = Map::new();
             for (key, value) in entries {
-                let Value::String(name) = to_json(key, "", &mut BTreeMap::new())? else {
+                let Value::String(name) = to_json(key, "", below, &mut BTreeMap::new())? else {
                     return Err(refused("a key is not text: put it in quotes"));
                 };
                 let at = format!("{pointer}/{}", name.replace('~', "~0").replace('/', "~1"));
                 lines.insert(at.clone(), key.span.start.line());
-                object.insert(name, to_json(value, &at, lines)?);
+                object.insert(name, to_json(value, &at, below, lines)?);
             }
             Ok(Value::Object(object))
         }
-        YamlData::Tagged(_, inner) => to_json(inner, pointer, lines),
+        YamlData::Tagged(_, inner) => to_json(inner, pointer, below, lines),
         YamlData::Alias(_) | YamlData::BadValue | YamlData::Representation(..) => {
             Err(refused("a value that YAML cannot hold"))
         }
@@ -137,6 +168,17 @@ mod tests {
         assert_eq!(documents[0].kind(), Some("Function"));
         assert_eq!(documents[1].kind(), None);
         assert_eq!(documents[1].line("/kind"), 12);
+    }
+
+    #[test]
+    fn depth_has_a_limit() {
+        assert!(documents(&"- ".repeat(100)).is_ok());
+        for text in ["- ".repeat(100_000), "[".repeat(200), "? ".repeat(100_000)] {
+            assert!(documents(&text).is_err());
+        }
+        let aliases: String = (1..400).map(|level| format!("- &a{level} [*a{}]\n", level - 1)).collect();
+        let error = documents(&format!("- &a0 x\n{aliases}")).expect_err("too deep");
+        assert!(error.reason.contains("aliases"), "{error}");
     }
 
     #[test]

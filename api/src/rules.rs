@@ -1,17 +1,58 @@
 //! The rules of a Function that need code: what neither the schema nor CEL can say.
 
-use crate::{Function, Start, annotations};
+use crate::{
+    Function, KafkaTrigger, Start, annotations,
+    field::{field_of, pointer_of},
+};
 use chrono::DateTime;
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::str::FromStr;
+use tidemill_filter::Filters;
 
 /// The most replicas that can be asked for.
 const MOST_REPLICAS: u32 = 10_000;
 
-/// The rules that need code: each broken one as its field and what would be right.
+/// A rule that a manifest breaks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Broken {
+    /// Where, as a JSON pointer.
+    pub pointer: String,
+    /// What is wrong and what would be right.
+    pub message: String,
+}
+
+impl Broken {
+    /// The field, such as `spec.trigger.kafka.topics[0]`.
+    #[must_use]
+    pub fn field(&self) -> String {
+        field_of(&self.pointer)
+    }
+}
+
+/// The rules that need code: each broken one.
 #[must_use]
-pub fn problems(function: &Function) -> Vec<(&'static str, String)> {
+pub fn problems(function: &Function) -> Vec<Broken> {
+    let fields = field_problems(function).into_iter();
+    let mut problems: Vec<_> = fields.map(|(field, message)| Broken { pointer: pointer_of(field), message }).collect();
+    problems.extend(function.spec.trigger.kafka.as_ref().and_then(filter_problem));
+    problems
+}
+
+fn filter_problem(kafka: &KafkaTrigger) -> Option<Broken> {
+    let error = Filters::compile(&kafka.filter).err()?;
+    Some(Broken { pointer: format!("/spec/trigger/kafka/filter{}", error.pointer), message: error.message })
+}
+
+/// The rules of single fields: field and message.
+fn field_problems(function: &Function) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
+    // To CEL, a field that is null is there.
+    if function.spec.trigger.kafka.is_none() && function.spec.trigger.schedule.is_none() {
+        problems.push(("spec.trigger", "is null: write `kafka` or `schedule` with fields of its own".to_owned()));
+    }
+    if function.spec.image.is_none() && function.spec.package.is_none() {
+        problems.push(("spec", "`image` or `package` is null: write one of them with a value".to_owned()));
+    }
     if let Some(schedule) = &function.spec.trigger.schedule {
         if let Err(error) = croner::Cron::from_str(&schedule.cron) {
             let message = format!(

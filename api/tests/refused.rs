@@ -89,6 +89,23 @@ fn values_of_the_wrong_form() {
 }
 
 #[test]
+fn filters_are_compiled() {
+    const PATTERN: &str = "[{value: {source: [{prefix: coin}]}}]";
+    let field = |rest: &str| format!("spec.trigger.kafka.filter[0]{rest}");
+    let cases = [
+        ("[{value: {price: [1, {numeric: [over, 2]}]}}]", field(".value.price[1].numeric[0]"), "no operator here"),
+        ("[{value: {price: [1, [2]]}}]", field(".value.price[1]"), "write values"),
+        ("[{value: {'a.b': coin}}]", field(".value.a.b"), "write [\"coin\"]"),
+        ("[{topic: [t]}]", field(".topic"), "there are `value`, `key` and `headers`"),
+        ("[{}]", field(""), "is an empty object"),
+        ("[coin]", field(""), "write fields and their values"),
+    ];
+    for (pattern, field, words) in cases {
+        refused(PATTERN, pattern, 14, &field, words);
+    }
+}
+
+#[test]
 fn fields_that_are_missing_or_unknown() {
     refused("      cluster: main\n", "", 8, "spec.trigger.kafka.cluster", "is missing: add it as text");
     refused("  timeout: 30s", "  timeuot: 30s", 6, "spec.timeuot", "not a field here: there are ");
@@ -108,6 +125,19 @@ fn rules_between_fields() {
     refused("{topic: dlq.raw-articles}", "{topic: raw-articles}", 4, "spec", "come back for ever");
     let schedule = "  trigger:\n    schedule: {cron: '* * * * *'}\n    kafka:";
     refused("  trigger:\n    kafka:", schedule, 7, "spec.trigger", "exactly one of `kafka` and `schedule`");
+}
+
+#[test]
+fn null_is_no_value() {
+    let text = |image: &str, trigger: &str| {
+        format!(
+            "apiVersion: tidemill.dev/v1alpha1\nkind: Function\nmetadata: {{name: f}}\nspec:\n  image: {image}\n  trigger: {trigger}\n"
+        )
+    };
+    let found = problems(&text("f", "{kafka: ~}"));
+    assert_eq!(found.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), ["spec.trigger"], "{found:?}");
+    let found = problems(&text("~", "{kafka: {cluster: main, topics: [t]}}"));
+    assert_eq!(found.iter().map(|problem| problem.field.as_str()).collect::<Vec<_>>(), ["spec"], "{found:?}");
 }
 
 #[test]

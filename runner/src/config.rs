@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
 use tidemill_api::{
     Delivery, S3Object,
-    plan::{Plan, TriggerPlan},
+    plan::Plan,
 };
 use tidemill_kafka::{Connection, Sasl, Security, Tls};
 
@@ -142,11 +142,5 @@ pub fn supported(plan: &Plan) -> Result<(), Unsupported> {
             remedy: "a transaction is of one cluster: leave output.cluster out, or use atLeastOnce",
         });
     }
-    match &plan.trigger {
-        TriggerPlan::Kafka(kafka) if !kafka.filter.is_empty() => Err(Unsupported {
-            field: "spec.trigger.kafka.filter",
-            remedy: "filter in the function and list the records in `dropped`",
-        }),
-        TriggerPlan::Kafka(_) | TriggerPlan::Schedule(_) => Ok(()),
-    }
+    Ok(())
 }

@@ -54,8 +54,8 @@ pub struct Refusal {
 /// The first thing that is in the way.
 pub fn validate(function: &Function, found: Dereferenced) -> Result<Validated, Refusal> {
     let refuse = |reason, message: String| Err(Refusal { reason, message });
-    if let Some((field, message)) = rules::problems(function).into_iter().next() {
-        return refuse(reasons::INVALID_SPEC, format!("{field}: {message}"));
+    if let Some(broken) = rules::problems(function).into_iter().next() {
+        return refuse(reasons::INVALID_SPEC, format!("{}: {}", broken.field(), broken.message));
     }
     let name = function.metadata.name.as_deref().unwrap_or_default();
     if name.len() > LONGEST_NAME || name.contains('.') {
