@@ -69,7 +69,7 @@ impl Letters {
     }
 
     fn next(&mut self) -> Result<Option<Letter>> {
-        let message = block_in_place(|| self.0.next())?;
+        let message = block_in_place(|| self.0.read())?;
         Ok(message.map(|message| Letter::new(Record::copy(&message))))
     }
 }

@@ -31,7 +31,8 @@ use tidemill_runner::{
     pool::{Pool, Source},
     process::Bootstrap,
     record::{OutRecord, Record},
-    stats::Stats,
+    serve::filters,
+    stats::{Counted, Stats, Tally},
 };
 use tidemill_service::{admin::Readiness, child::Launcher, shutdown};
 
@@ -192,6 +193,7 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
     let stats = Arc::new(Stats::default());
     let totals = stats.watch();
     let pipeline = Pipeline {
+        filters: filters(&plan)?,
         plan,
         pool,
         outputs: sink.clone(),
@@ -221,6 +223,11 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
                 continue;
             }
             let record = record(&text, &default_topic, &mut offsets).with_context(|| format!("line {number}"))?;
+            if !pipeline.wants(&record) {
+                pipeline.stats.count(Counted::Dropped, 1);
+                pipeline.stats.count(Counted::Settled, 1);
+                continue;
+            }
             lanes.push(record);
             while lanes.has_full(&limits)
                 && let Some(batch) = lanes.hand_out(&limits)

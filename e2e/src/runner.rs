@@ -117,6 +117,15 @@ impl Runner {
     /// When it cannot be started.
     #[must_use]
     pub fn start(config: &Config) -> Self {
+        Self::start_with(config, &[])
+    }
+
+    /// Starts it with variables of its own.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_with(config: &Config, environment: &[(&str, &str)]) -> Self {
         if let TriggerPlan::Kafka(kafka) = &config.plan.trigger {
             // As the operator and `up` do before a function's first runner.
             let connection = Connection::plaintext(&config.bootstrap_servers);
@@ -133,6 +142,7 @@ impl Runner {
         let mut child = child::command(&Launcher::at(program.clone()), program)
             .args(["runner", "--report", "--config"])
             .arg(&file)
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -222,7 +222,7 @@ async fn a_rate_is_kept_and_ctrl_c_ends_between_batches() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_cannot_be_replayed_is_named_and_stays() {
     let (bed, topic, letters) = scene("dlq-strange", 3).await;
-    let stranger = Record { partition: 1, key: Some(b"stranger".to_vec()), ..Record::default() };
+    let stranger = Record { partition: 1, key: Some("stranger".into()), ..Record::default() };
     bed.produce(&letters, &[stranger]).await;
     let summary = answer(&bed, 1, &["replay", &letters]).await;
     assert_eq!(summary["letters"], 3);
@@ -233,7 +233,7 @@ async fn what_cannot_be_replayed_is_named_and_stays() {
 
     // Its topic is missing: the replay ends before it, and goes on once it is there.
     let gone = bed.unique("gone");
-    let record = Record { partition: 2, key: Some(b"late".to_vec()), ..Record::default() };
+    let record = Record { partition: 2, key: Some("late".into()), ..Record::default() };
     bed.produce(&letters, &[letter(&gone, record, "Crash", "2026-01-02T03:04:05.678Z")]).await;
     let output = dlq(&bed, &["replay", &letters]).await;
     assert_eq!(output.status.code(), Some(1));

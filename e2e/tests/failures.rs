@@ -1,16 +1,20 @@
 //! Functions that fail in every way they can, on real Kafka: only the guilty record goes to the
 //! dead letters, with the reason, and the others go through.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use chrono::DateTime;
 use std::time::Duration;
+use tidemill_api::{S3Destination, plan::FailurePlan};
 use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered, text},
     letter::{headers, reason},
     runner::{Runner, echo, program, with},
     tally::Tally,
+    wait::{PATIENCE, until},
 };
+use tidemill_embedded::s3::{ACCESS_KEY, SECRET_KEY};
 use tidemill_runner::{config::Config, record::Record};
-use tidemill_testbed::programs;
+use tidemill_testbed::{programs, s3};
 
 const RECORDS: usize = 300;
 const PARTITIONS: i32 = 3;
@@ -33,7 +37,7 @@ impl Scene {
         let config = with(echo(&bed, &input, Some(&output)), name, "poison");
         let guilty = Record {
             partition: 1,
-            key: Some(b"guilty".to_vec()),
+            key: Some("guilty".into()),
             value: Some("0000150 poison, ünïcode".into()),
             headers: vec![
                 ("trace".to_owned(), Some(vec![0, 0xff, 0x80])),
@@ -218,4 +222,39 @@ async fn other_partitions_go_on_while_one_is_retried() {
     assert_eq!(tally, Tally { lost: 1, repeated: 0, records: 100 });
     runner.stop().await;
     assert_eq!(bed.lag(&input, &input).await, 1, "nor is it when the runner stops");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_record_is_kept_in_a_bucket_when_s3_is_back() {
+    let scene = Scene::set("bucket", "FAIL_ON").await;
+    let mut config = scene.config.clone();
+    let bucket = "e2e-failed".to_owned();
+    config.plan.on_failure = FailurePlan::S3(S3Destination { bucket, prefix: "why/".to_owned() });
+    let s3 = s3::start().expect("S3 starts");
+    let bucket = s3.folder().join("objects/e2e-failed");
+    let file = format!("why/{}/1/{:020}.json", scene.input, 50);
+    // A bucket that is no folder cannot be written: S3 refuses, and the record waits.
+    drop(std::fs::remove_dir_all(&bucket));
+    std::fs::create_dir_all(s3.folder().join("objects")).expect("a folder");
+    std::fs::write(&bucket, "").expect("a file");
+    let endpoint = format!("http://{}", s3.address);
+    let variables = [
+        ("AWS_ENDPOINT_URL_S3", endpoint.as_str()),
+        ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+        ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+    ];
+    let runner = Runner::start_with(&config, &variables);
+    until("S3 to refuse", PATIENCE, async || runner.log().contains("is not kept yet").then_some(())).await;
+    assert!(scene.bed.lag(&scene.input, &scene.input).await > 0, "nothing is committed before it is kept");
+    std::fs::remove_file(&bucket).expect("it is there");
+    std::fs::create_dir_all(&bucket).expect("a bucket");
+    scene.bed.drained(&scene.input, &scene.input).await;
+    let text = std::fs::read_to_string(bucket.join(&file)).expect("the object is there");
+    let object: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    assert_eq!(object["original-offset"], "50");
+    assert!(object["error-message"].as_str().is_some_and(|text| text.contains("does not like")), "{object}");
+    let value = STANDARD.decode(object["valueBase64"].as_str().expect("a value")).expect("base64");
+    assert_eq!(Some(value.as_slice()), scene.guilty.value.as_deref());
+    let totals = runner.stop().await;
+    assert_eq!((totals.r#in, totals.dead_lettered), (RECORDS as u64, 1));
 }

@@ -79,7 +79,7 @@ async fn an_exception_is_the_letters_reason() {
     let scene = Scene::set("python-raises").await;
     scene.write_handler();
     let mut records = numbered(RECORDS, 200, 3);
-    records[500].value = Some(b"0000500 poison".to_vec());
+    records[500].value = Some("0000500 poison".into());
     scene.bed.produce(&scene.input, &records).await;
     let runner = Runner::start(&scene.config);
     assert_eq!(scene.tally().await, Tally { lost: 1, repeated: 0, records: RECORDS - 1 });

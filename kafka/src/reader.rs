@@ -75,7 +75,7 @@ impl TopicReader {
     ///
     /// # Errors
     /// When the brokers refuse, or are silent for half a minute.
-    pub fn next(&mut self) -> Result<Option<BorrowedMessage<'_>>, Error> {
+    pub fn read(&mut self) -> Result<Option<BorrowedMessage<'_>>, Error> {
         let deadline = Instant::now() + SILENCE;
         while !self.open.is_empty() {
             match self.client.poll(deadline.saturating_duration_since(Instant::now())) {

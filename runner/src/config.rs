@@ -2,10 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
-use tidemill_api::{
-    Delivery, S3Object,
-    plan::Plan,
-};
+use tidemill_api::{Delivery, S3Object, plan::Plan};
 use tidemill_kafka::{Connection, Sasl, Security, Tls};
 
 /// What a runner is told.

@@ -60,7 +60,7 @@ pub struct Batch {
 }
 
 /// What a batch leaves behind while it is in work.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Ticket {
     amount: Amount,
     keys: Vec<Bytes>,

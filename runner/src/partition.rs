@@ -10,6 +10,7 @@ use crate::{
     output::Sink,
     pipeline::{Pipeline, Unsettled},
     record::{Copier, Record},
+    stats::{Counted, Tally},
     transactions::Transactions,
     watermark::Watermark,
 };
@@ -20,7 +21,7 @@ use tidemill_api::{Ordering, plan::KafkaPlan};
 use tidemill_kafka::Connection;
 use tokio::{
     sync::watch,
-    task::JoinSet,
+    task::{JoinError, JoinSet},
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -65,19 +66,24 @@ pub struct Partition<S> {
     pub failed: CancellationToken,
 }
 
+/// A batch that is not in work any more: its offsets, and how it ended.
+type Done = (Ticket, Vec<i64>, Result<(), Unsettled>);
+
 /// How far a partition is.
 struct Work {
     copier: Copier,
     lanes: Lanes,
     watermark: Watermark,
     /// Batches in work: how each ended.
-    batches: JoinSet<(Ticket, Vec<i64>, Result<(), Unsettled>)>,
+    batches: JoinSet<Done>,
     /// How many of them rest between two attempts.
     resting: watch::Sender<usize>,
     /// Since when a batch is collected.
     since: Option<Instant>,
     /// When the watermark last moved, or there was nothing to do.
     moved: Instant,
+    /// Up to where transactions have committed.
+    committed: Option<i64>,
 }
 
 impl<S: Sink> Partition<S> {
@@ -104,6 +110,7 @@ impl<S: Sink> Partition<S> {
             resting: watch::Sender::new(0),
             since: None,
             moved: Instant::now(),
+            committed: None,
         };
         let abreast = if ordering == Ordering::Partition { 1 } else { self.pipeline.plan.concurrency.max(1) as usize };
         let mut resting = work.resting.subscribe();
@@ -123,18 +130,22 @@ impl<S: Sink> Partition<S> {
                 () = self.stop.cancelled() => break,
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
                 record = self.read(&mut work.copier), if room => {
-                    self.take(&mut work, record);
+                    let mut dropped = usize::from(!self.take(&mut work, record));
                     for _ in 1..AT_ONCE {
                         if !self.has_room(&work, ordering, abreast) {
                             break;
                         }
                         let Some(record) = self.read(&mut work.copier).now_or_never() else { break };
-                        self.take(&mut work, record);
+                        dropped += usize::from(!self.take(&mut work, record));
                     }
+                    self.left_out(&mut work, dropped);
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
                 _ = resting.changed() => {}
-                _ = looks.tick() => self.tell_held(&mut work),
+                _ = looks.tick() => {
+                    self.tell_held(&mut work);
+                    self.pass(&mut work, transactions.as_ref());
+                }
             }
         }
         // What is in work may end.
@@ -144,11 +155,40 @@ impl<S: Sink> Partition<S> {
         self.pipeline.stats.held(&self.topic, self.number, None);
     }
 
-    /// Takes in a record that was read.
-    fn take(&self, work: &mut Work, record: Record) {
+    /// Takes in a record that was read; answers whether the function gets it.
+    fn take(&self, work: &mut Work, record: Record) -> bool {
         work.watermark.take(record.offset);
+        if !self.pipeline.wants(&record) {
+            work.watermark.done(record.offset);
+            return false;
+        }
         work.lanes.push(record);
         work.since.get_or_insert_with(Instant::now);
+        true
+    }
+
+    /// Records were filtered out: that is their outcome.
+    fn left_out(&self, work: &mut Work, records: usize) {
+        if records > 0 {
+            self.pipeline.stats.count(Counted::Dropped, records);
+            self.pipeline.stats.count(Counted::Settled, records);
+            work.moved = Instant::now();
+            self.store(work.watermark.reached());
+        }
+    }
+
+    /// Commits, in a transaction, past records that were all filtered out.
+    fn pass(&self, work: &mut Work, transactions: Option<&Arc<Transactions>>) {
+        let (Some(transactions), Some(reached)) = (transactions, work.watermark.reached()) else { return };
+        if work.lanes.held().records > 0 || work.committed == Some(reached) {
+            return;
+        }
+        work.committed = Some(reached);
+        let (transactions, stop) = (transactions.clone(), self.stop.clone());
+        work.batches.spawn(async move {
+            let passed = transactions.pass(reached, &stop).await;
+            (Ticket::default(), Vec::new(), passed)
+        });
     }
 
     /// Whether what may be handed out now makes a batch, or has waited long enough.
@@ -186,11 +226,7 @@ impl<S: Sink> Partition<S> {
     }
 
     /// Takes in how a batch ended; `false` ends the task.
-    fn done(
-        &self,
-        work: &mut Work,
-        done: Result<(Ticket, Vec<i64>, Result<(), Unsettled>), tokio::task::JoinError>,
-    ) -> bool {
+    fn done(&self, work: &mut Work, done: Result<Done, JoinError>) -> bool {
         let (ticket, offsets, settled) = match done {
             Ok(done) => done,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
@@ -201,11 +237,13 @@ impl<S: Sink> Partition<S> {
             return false;
         }
         let before = work.watermark.reached();
+        let last = offsets.last().copied().or(work.committed);
         offsets.into_iter().for_each(|offset| work.watermark.done(offset));
         work.lanes.finish(ticket);
         let reached = work.watermark.reached();
         if reached != before {
             work.moved = Instant::now();
+            work.committed = last.filter(|_| self.transactional.is_some());
             self.store(reached);
         }
         true

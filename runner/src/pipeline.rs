@@ -19,6 +19,7 @@ use crate::{
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tidemill_api::plan::Plan;
+use tidemill_filter::Filters;
 use tokio::{sync::watch, time::sleep};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
@@ -31,6 +32,8 @@ const HOLD: Duration = Duration::from_secs(15);
 pub struct Pipeline<S> {
     /// The function as it runs.
     pub plan: Plan,
+    /// Which records it gets.
+    pub filters: Filters,
     /// Its processes.
     pub pool: Pool,
     /// Where outputs go.
@@ -69,6 +72,16 @@ pub enum Unsettled {
 }
 
 impl<S: Sink> Pipeline<S> {
+    /// Whether the function gets the record; where not, its outcome is that it was left out.
+    #[must_use]
+    pub fn wants(&self, record: &Record) -> bool {
+        if self.filters.is_empty() {
+            return true;
+        }
+        let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
+        self.filters.passes(record.key.as_deref(), record.value.as_deref(), headers)
+    }
+
     /// Works on `records` until each has a durable outcome.
     ///
     /// `stop` ends pauses and retries, not an invocation in flight.

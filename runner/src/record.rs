@@ -81,6 +81,12 @@ impl Copier {
 }
 
 impl Record {
+    /// One record, copied by itself.
+    #[must_use]
+    pub fn copy(message: &BorrowedMessage<'_>) -> Self {
+        Copier::new(message.topic()).copy(message)
+    }
+
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> u64 {

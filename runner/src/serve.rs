@@ -22,6 +22,7 @@ use std::{
     time::Duration,
 };
 use tidemill_api::plan::{FailurePlan, Plan, TriggerPlan};
+use tidemill_filter::Filters;
 use tidemill_service::{
     admin::{self, Readiness},
     child::Launcher,
@@ -100,6 +101,7 @@ pub async fn run(args: Args) -> Result<()> {
         outputs,
         dead_letters,
         archive: archive(&config.plan)?,
+        filters: filters(&config.plan)?,
         stats: Arc::new(Stats::default()),
         bootstrap_servers: config.bootstrap_servers.clone(),
         plan: config.plan.clone(),
@@ -188,6 +190,15 @@ impl Args {
         };
         serde_json::from_slice(&text).with_context(|| format!("{place} is not a runner's configuration"))
     }
+}
+
+/// The filter of a plan.
+///
+/// # Errors
+/// When it is none: then the manifest was not checked.
+pub fn filters(plan: &Plan) -> Result<Filters> {
+    let patterns = plan.kafka().map(|kafka| kafka.filter.as_slice()).unwrap_or_default();
+    Filters::compile(patterns).context("spec.trigger.kafka.filter is not understood")
 }
 
 fn archive(plan: &Plan) -> Result<Option<Archive>> {

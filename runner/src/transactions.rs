@@ -153,6 +153,14 @@ impl Transactions {
         Ok(())
     }
 
+    /// Commits past records that have no effects.
+    ///
+    /// # Errors
+    /// When it stopped before.
+    pub async fn pass(&self, last: i64, stop: &CancellationToken) -> Result<(), Unsettled> {
+        self.commit(&[], last, stop).await?.map_err(Unsettled::Producer)
+    }
+
     /// Commits records and offset together, again and again until that is done; the inner error is
     /// a refusal for good.
     async fn commit(

@@ -145,7 +145,7 @@ mod tests {
         Letter::new(Record {
             partition: 1,
             offset: 15,
-            key: Some(b"k1".to_vec()),
+            key: Some("k1".into()),
             headers: vec![
                 header("original-topic", "raw"),
                 header("error-type", "Timeout"),

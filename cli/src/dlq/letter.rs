@@ -112,22 +112,22 @@ mod tests {
     /// A letter as a runner writes it, of a record with these headers.
     fn letter(headers: HeaderList) -> Letter {
         let failed = Record {
-            topic: "raw".to_owned(),
+            topic: "raw".into(),
             partition: 2,
             offset: 7,
-            key: Some(b"k".to_vec()),
-            value: Some(vec![0xff, 0]),
+            key: Some("k".into()),
+            value: Some(vec![0xff, 0].into()),
             headers,
             ..Record::default()
         };
         let failure = Failure { kind: "Crash".to_owned(), message: "gone".to_owned() };
         let out = dead_letter::record(failed, "dlq.raw".to_owned(), &failure, 3);
         Letter::new(Record {
-            topic: out.topic,
+            topic: out.topic.into(),
             partition: 1,
             offset: 15,
-            key: out.key.map(|key| key.to_vec()),
-            value: out.value.map(|value| value.to_vec()),
+            key: out.key,
+            value: out.value,
             headers: out.headers,
             ..Record::default()
         })

@@ -133,11 +133,11 @@ fn when(letter: &Letter) -> i64 {
 
 impl From<Letter> for Shown {
     fn from(letter: Letter) -> Self {
-        let (key, key_base64) = text_or_base64(letter.record.key);
+        let (key, key_base64) = text_or_base64(letter.record.key.map(Vec::from));
         let header = |(name, value)| Header { name, value: Value::from(value) };
         Self {
             key: Key { key, key_base64 },
-            value: letter.record.value.into(),
+            value: letter.record.value.map(Vec::from).into(),
             headers: letter.record.headers.into_iter().map(header).collect(),
             reason: Reason {
                 error_type: letter.error_type,
@@ -148,7 +148,7 @@ impl From<Letter> for Shown {
                 original_partition: letter.original_partition,
                 original_offset: letter.original_offset,
             },
-            topic: letter.record.topic,
+            topic: letter.record.topic.to_string(),
             partition: letter.record.partition,
             offset: letter.record.offset,
         }
@@ -230,11 +230,11 @@ mod tests {
     fn letter() -> Letter {
         let header = |name: &str, value: &[u8]| (name.to_owned(), Some(value.to_vec()));
         Letter::new(Record {
-            topic: "dlq.raw".to_owned(),
+            topic: "dlq.raw".into(),
             partition: 1,
             offset: 15,
-            key: Some(vec![0xff]),
-            value: Some(b"two\nlines \x1b[2J".to_vec()),
+            key: Some(vec![0xff].into()),
+            value: Some("two\nlines \u{1b}[2J".into()),
             headers: vec![
                 ("none".to_owned(), None),
                 header("original-topic", b"raw"),

@@ -1,0 +1,140 @@
+//! `ordering: key | none`: lanes inside one partition, and a record that fails for ever in one of
+//! them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::{Duration, Instant},
+};
+use tidemill_api::{Backoff, Ordering};
+use tidemill_e2e::{
+    bed::{Bed, numbered},
+    runner::{Runner, echo, trigger, with},
+    tally::Tally,
+    wait::until,
+};
+use tidemill_runner::{config::Config, record::Record};
+
+const LANES: u32 = 16;
+const KEYS: usize = 40;
+
+/// One partition of records with so many keys, and a function with lanes that takes its time.
+async fn scene(test: &str, ordering: Ordering, records: usize) -> (Bed, String, String, Config) {
+    let bed = Bed::start(test).await;
+    let input = bed.topic("in", 1, &[]).await;
+    let output = bed.topic("out", 1, &[]).await;
+    bed.produce(&input, &keyed(records)).await;
+    let mut config = with(echo(&bed, &input, Some(&output)), "SLEEP_MS", "50");
+    config.plan.concurrency = LANES;
+    trigger(&mut config).ordering = ordering;
+    trigger(&mut config).batch.max_records = 2;
+    trigger(&mut config).batch.window = tidemill_api::Duration::from_secs(0);
+    (bed, input, output, config)
+}
+
+fn keyed(records: usize) -> Vec<Record> {
+    let mut all = numbered(records, 50, 1);
+    for (number, record) in all.iter_mut().enumerate() {
+        record.key = Some(format!("key{}", number % KEYS).into());
+    }
+    all
+}
+
+/// The numbers of each key's records, as they came out.
+fn by_key(records: &[Record]) -> BTreeMap<Vec<u8>, Vec<usize>> {
+    let mut keys: BTreeMap<_, Vec<usize>> = BTreeMap::new();
+    for record in records {
+        let value = record.value.as_deref().expect("a value");
+        let number = std::str::from_utf8(&value[..7]).expect("digits").parse().expect("a number");
+        keys.entry(record.key.as_deref().expect("a key").to_vec()).or_default().push(number);
+    }
+    keys
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn keys_keep_their_order_beside_each_other() {
+    const RECORDS: usize = 2_000;
+    for ordering in [Ordering::Key, Ordering::None] {
+        let (bed, input, output, config) = scene("keys", ordering, RECORDS).await;
+        let mut runner = Runner::start(&config);
+        runner.report("work", |report| report.totals.r#in > 0).await;
+        let started = Instant::now();
+        bed.drained(&input, &input).await;
+        let took = started.elapsed();
+        let out = bed.records(&output).await;
+        Tally::of(&out, RECORDS).exactly_once();
+        // One batch of two after the other would take 50 s.
+        assert!(took < Duration::from_secs(15), "{ordering:?}: {took:?} for {RECORDS} records");
+        let inversions: Vec<_> = by_key(&out).into_iter().filter(|(_, numbers)| !numbers.is_sorted()).collect();
+        assert!(ordering == Ordering::None || inversions.is_empty(), "{inversions:?}");
+        runner.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_runner_repeats_but_loses_nothing_of_a_key() {
+    const RECORDS: usize = 3_000;
+    let (bed, input, output, config) = scene("keys-killed", Ordering::Key, RECORDS).await;
+    let mut runner = Runner::start(&config);
+    runner.report("a third of the work", |report| report.totals.r#in >= RECORDS as u64 / 3).await;
+    runner.kill().await;
+    assert!(bed.lag(&input, &input).await > 0, "it happened in the middle");
+    let runner = Runner::start(&config);
+    bed.drained(&input, &input).await;
+    let out = bed.records(&output).await;
+    let tally = Tally::of(&out, RECORDS);
+    println!("kill -9 with lanes: {tally}");
+    tally.none_lost();
+    for (key, numbers) in by_key(&out) {
+        // What is repeated begins again further back; between such steps the order is kept.
+        let back = numbers.windows(2).filter(|pair| pair[0] > pair[1]).count();
+        assert!(back <= 1, "{}: {numbers:?}", String::from_utf8_lossy(&key));
+    }
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded() {
+    const RECORDS: usize = 30_000;
+    const STUCK: usize = 77;
+    let bed = Bed::start("stuck").await;
+    let input = bed.topic("in", 2, &[]).await;
+    let output = bed.topic("out", 1, &[]).await;
+    let mut records = keyed(RECORDS);
+    records[STUCK].value = Some("0000077 poison".into());
+    bed.produce(&input, &records).await;
+    let mut config = with(echo(&bed, &input, Some(&output)), "FAIL_ON", "poison");
+    config.plan.concurrency = 2;
+    config.plan.timeout = Duration::from_secs(2);
+    config.plan.retry.attempts = 1_000;
+    config.plan.retry.backoff =
+        Backoff { initial: tidemill_api::Duration::from_secs(1), max: tidemill_api::Duration::from_secs(1) };
+    trigger(&mut config).ordering = Ordering::Key;
+    trigger(&mut config).batch.max_records = 1;
+    trigger(&mut config).batch.window = tidemill_api::Duration::from_secs(0);
+    let mut runner = Runner::start(&config);
+    // It reads 10,000 records past the one that is stuck, and does those of the other keys.
+    let others = (10_000 - 10_000 / KEYS) as u64;
+    runner.report("the other keys' work", |report| report.totals.r#in + 300 >= others).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let done = runner.report("its totals", |_| true).await.totals.r#in;
+    assert!(done < 10_200, "{done} of {RECORDS}: it should have stopped reading");
+    let keys = by_key(&bed.records(&output).await);
+    let stuck = &keys[format!("key{}", STUCK % KEYS).as_bytes()];
+    assert_eq!(stuck.iter().max(), Some(&(STUCK - KEYS)), "what comes after it waits for it");
+    assert_eq!(keys.keys().collect::<BTreeSet<_>>().len(), KEYS);
+    assert_eq!(bed.lag(&input, &input).await, (RECORDS - STUCK) as i64, "nothing is committed past it");
+    // Another partition is not held up.
+    let other: Vec<Record> = numbered(100, 50, 1).into_iter().map(|record| Record { partition: 1, ..record }).collect();
+    bed.produce(&input, &other).await;
+    runner.report("the other partition's work", |report| report.totals.r#in >= done + 100).await;
+    until("it to be said", Duration::from_secs(40), async || {
+        let (_, text) = runner.admin("/report").await;
+        let report: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        let held = &report["held"][0];
+        (held["offset"] == STUCK && held["partition"] == format!("{input}-0")).then_some(())
+    })
+    .await;
+    let (_, metrics) = runner.admin("/metrics").await;
+    assert!(metrics.lines().any(|line| line == "tidemill_runner_partitions_held 1"), "{metrics}");
+    runner.stop().await;
+}
