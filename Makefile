@@ -58,9 +58,9 @@ check-generated: target
 	$(CARGO) run --release -p xtask -- simulate --check
 	./scripts/chart-docs.sh --check
 
-bench: setup-test build ## Measure; ONLY=throughput beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions
+bench: setup-test build ## Measure; ONLY=runner beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions
 	$(BIN)/testbed kafka start
-	$(CARGO) bench --profile release --workspace $(if $(ONLY),--bench $(ONLY),--bench throughput --bench scale --bench operator)
+	$(CARGO) bench --profile release --workspace $(if $(ONLY),--bench $(ONLY),--bench runner --bench scale --bench operator)
 	$(BIN)/testbed down
 
 images: build ## Write the container images to target/images, without a container engine

@@ -133,6 +133,12 @@ impl Plan {
         }
     }
 
+    /// Whether outputs and offsets are one transaction.
+    #[must_use]
+    pub fn exactly_once(&self) -> bool {
+        self.output.as_ref().is_some_and(|output| output.delivery == Delivery::ExactlyOnce)
+    }
+
     /// `namespace/name`.
     #[must_use]
     pub fn full_name(&self) -> String {

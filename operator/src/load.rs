@@ -13,7 +13,7 @@ use std::{
 use tidemill_api::{FunctionStatus, plan::Plan};
 use tidemill_autoscaler::{Journal, Line, Look, Partition, Rest, Rules, Tracker, Work};
 use tidemill_kafka::GroupLag;
-use tidemill_runner::stats::Totals;
+use tidemill_runner::stats::{Held, Totals};
 
 /// Between two status updates that only move numbers.
 const NUMBERS: Duration = Duration::from_secs(2);
@@ -106,11 +106,13 @@ struct Entry {
 }
 
 /// What a pod's runner has told.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Told {
     totals: Totals,
     /// Seconds of work between its last two reports.
     recent: f64,
+    /// Partitions that wait for a record which takes long, or fails again and again.
+    held: Vec<Held>,
 }
 
 impl Loads {
@@ -211,7 +213,7 @@ impl Loads {
             rate: rounded(entry.tracker.rate()),
             capacity: entry.capacity().map(rounded),
             replicas: decision.replicas,
-            reason: decision.reason,
+            reason: entry.with_held(decision.reason),
         };
         entry.outrank(before.replicas);
         metrics(function, &entry.load);
@@ -251,7 +253,7 @@ impl Loads {
     }
 
     /// Takes in what a pod's runner has done since it started.
-    pub fn reported(&self, function: &str, pod: &str, totals: Totals) {
+    pub fn reported(&self, function: &str, pod: &str, totals: Totals, held: Vec<Held>) {
         let mut all = self.all.lock();
         let Some(entry) = all.get_mut(function) else { return };
         let told = entry.reports.entry(pod.to_owned()).or_default();
@@ -259,7 +261,7 @@ impl Loads {
         // A runner that started again counts from nothing.
         let before = if totals.answered < before.answered { Totals::default() } else { before };
         let recent = (totals.busy_seconds - before.busy_seconds).max(0.0);
-        *told = Told { totals, recent };
+        *told = Told { totals, recent, held };
         entry.work.answered += totals.answered - before.answered;
         entry.work.busy_seconds += recent;
     }
@@ -331,6 +333,19 @@ impl Entry {
             return self.tracker.observe(&look, &self.rules);
         }
         self.journal.get_or_insert_default().observe(&mut self.tracker, look, &self.rules)
+    }
+
+    /// The reason, and which record holds a partition up where one does: more replicas cannot help it.
+    fn with_held(&self, reason: String) -> String {
+        let held = || self.reports.values().flat_map(|told| &told.held);
+        match held().next() {
+            None => reason,
+            Some(Held { partition, offset }) => {
+                let more = held().count() - 1;
+                let others = if more > 0 { format!(" and {more} more partitions") } else { String::new() };
+                format!("{reason}; {partition}{others} waits for the record at offset {offset}")
+            }
+        }
     }
 
     /// Records a second that one replica works off.

@@ -353,7 +353,7 @@ async fn reports(context: Arc<Context>, stop: CancellationToken) {
         let mut answers = std::pin::pin!(futures::stream::iter(answers).buffer_unordered(ASKED));
         while let Some((key, pod, answer)) = answers.next().await {
             match answer {
-                Ok(report) => context.loads.reported(&key, &pod, report.totals),
+                Ok(report) => context.loads.reported(&key, &pod, report.totals, report.held),
                 Err(error) => debug!(%error, pod, "a runner gives no report"),
             }
         }

@@ -29,7 +29,7 @@ use std::{
     sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
-use tidemill_api::{Delivery, Start, plan::KafkaPlan};
+use tidemill_api::{Start, plan::KafkaPlan};
 use tidemill_kafka::{Begin, Connection, begin_group};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -210,8 +210,7 @@ impl Context {
         failed: CancellationToken,
     ) -> Self {
         let plan = Arc::new(plan.clone());
-        let exactly = pipeline.plan.output.as_ref().is_some_and(|output| output.delivery == Delivery::ExactlyOnce);
-        let transactional = exactly.then(|| connection.clone());
+        let transactional = pipeline.plan.exactly_once().then(|| connection.clone());
         let drain = pipeline.plan.timeout + Duration::from_secs(5);
         let start = move |assigned| {
             let Assigned { topic, number, queue, consumer, stop } = assigned;

@@ -3,14 +3,16 @@
 //! # Why no record is lost
 //!
 //! A record leaves the consumer group's backlog when its offset is committed. librdkafka commits
-//! only offsets that were stored (`enable.auto.offset.store=false`), [`partition`] stores an
-//! offset only after [`pipeline`]'s `settle` has returned `Ok` for the whole batch up to it, and
-//! `settle` returns `Ok` only when each record was answered for by the function and the answer's
-//! records are acknowledged by all in-sync replicas, or when it is acknowledged by the failure
-//! destination. One task reads a partition, one batch at a time, so an offset never overtakes
-//! an earlier record. Whatever ends the process in between, at any instruction, leaves the offset
-//! where it was, and the partition's next owner reads the batch again: at least once, and twice
-//! only around a failure, since a partition that is given back is drained and committed first.
+//! only offsets that were stored (`enable.auto.offset.store=false`), and [`partition`] stores the
+//! [`watermark`]: the last offset up to which [`pipeline`]'s `settle` has returned `Ok` for every
+//! record, however batches of other keys have overtaken each other ([`lanes`]). `settle` returns
+//! `Ok` only when each record was answered for by the function and the answer's records are
+//! acknowledged by all in-sync replicas, or when it is acknowledged by the failure destination, or
+//! was filtered out. Whatever ends the process in between, at any instruction, leaves the offset
+//! where it was, and the partition's next owner reads on from there: at least once, and twice only
+//! around a failure, since a partition that is given back is drained and committed first. Under
+//! `exactlyOnce` outputs, dead letters and the offset are one transaction ([`transactions`]), so
+//! that what is read again was never seen.
 
 pub mod answer;
 pub mod archive;

@@ -59,8 +59,11 @@ pub fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration, protoc
         .set("fetch.wait.max.ms", "500")
         // A queue that was full is asked again soon: by default it would rest for a second.
         .set("fetch.queue.backoff.ms", "10")
-        .set("queued.min.messages", "20000")
-        .set("queued.max.messages.kbytes", "4096")
+        // What waits in the client costs memory for each partition: as much as keeps the function
+        // busy until the next fetch, and no more. A record larger than this is fetched alone.
+        .set("queued.min.messages", "2000")
+        .set("queued.max.messages.kbytes", "1024")
+        .set("fetch.message.max.bytes", "262144")
         .set("topic.metadata.refresh.interval.ms", "10000");
     match protocol {
         // With that, librdkafka logs what each broker supports: see `says_unknown`.

@@ -53,6 +53,19 @@ pub enum Error {
 pub struct KafkaSink(FutureProducer);
 
 impl KafkaSink {
+    /// The same without the millisecond in which a producer waits for more: for functions whose
+    /// batches wait for nothing either.
+    ///
+    /// # Errors
+    /// When librdkafka refuses the configuration.
+    pub fn prompt(connection: &Connection) -> Result<Self, tidemill_kafka::Error> {
+        let created = connection.producer_config().set("linger.ms", "0").create();
+        created.map(Self).map_err(|source| tidemill_kafka::Error::Client {
+            bootstrap: connection.bootstrap().to_owned(),
+            source,
+        })
+    }
+
     /// An idempotent producer for the cluster.
     ///
     /// # Errors

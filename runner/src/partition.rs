@@ -34,7 +34,7 @@ const TOLD: u32 = 100;
 /// Records taken in before anything else is looked at.
 const AT_ONCE: usize = 1_000;
 /// How far is read past the first record that is not done, where others need not wait for it.
-const AHEAD: usize = 10_000;
+const AHEAD: usize = 50_000;
 /// The most bytes that wait, beside a batch.
 const AHEAD_BYTES: u64 = 16 << 20;
 /// Batches that may rest between attempts beside those in work.
@@ -227,7 +227,7 @@ impl<S: Sink> Partition<S> {
 
     /// Takes in how a batch ended; `false` ends the task.
     fn done(&self, work: &mut Work, done: Result<Done, JoinError>) -> bool {
-        let (ticket, offsets, settled) = match done {
+        let (ticket, mut offsets, settled) = match done {
             Ok(done) => done,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(_cancelled) => return false,
@@ -238,7 +238,9 @@ impl<S: Sink> Partition<S> {
         }
         let before = work.watermark.reached();
         let last = offsets.last().copied().or(work.committed);
-        offsets.into_iter().for_each(|offset| work.watermark.done(offset));
+        // With lanes a batch has the records of one key after those of another.
+        offsets.sort_unstable();
+        work.watermark.all_done(&offsets);
         work.lanes.finish(ticket);
         let reached = work.watermark.reached();
         if reached != before {

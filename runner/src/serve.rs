@@ -91,9 +91,11 @@ pub async fn run(args: Args) -> Result<()> {
     let admin_addr = listener.local_addr()?.to_string();
 
     let connection = config.access.connect(&config.bootstrap_servers, prefixes::TRIGGER)?;
-    let dead_letters = Arc::new(KafkaSink::new(&connection)?);
+    let prompt = config.plan.kafka().is_some_and(|kafka| kafka.batch.window.get().is_zero());
+    let sink = |connection: &_| if prompt { KafkaSink::prompt(connection) } else { KafkaSink::new(connection) };
+    let dead_letters = Arc::new(sink(&connection)?);
     let outputs = match &config.output {
-        Some(other) => Arc::new(KafkaSink::new(&other.access.connect(&other.bootstrap_servers, prefixes::OUTPUT)?)?),
+        Some(other) => Arc::new(sink(&other.access.connect(&other.bootstrap_servers, prefixes::OUTPUT)?)?),
         None => dead_letters.clone(),
     };
     let pipeline = Arc::new(Pipeline {

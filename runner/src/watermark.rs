@@ -25,6 +25,32 @@ impl Watermark {
         if let Ok(place) = self.open.binary_search_by_key(&offset, |(offset, _)| *offset) {
             self.open[place].1 = true;
         }
+        self.advance();
+    }
+
+    /// The records of a batch that are done, in ascending order.
+    pub fn all_done(&mut self, offsets: &[i64]) {
+        // Mostly they are the next ones: then nothing is looked for.
+        let mut place = match offsets.first() {
+            Some(first) => self.open.partition_point(|(offset, _)| offset < first),
+            None => return,
+        };
+        for done in offsets {
+            while let Some((offset, open)) = self.open.get_mut(place) {
+                if *offset > *done {
+                    break;
+                }
+                place += 1;
+                if *offset == *done {
+                    *open = true;
+                    break;
+                }
+            }
+        }
+        self.advance();
+    }
+
+    fn advance(&mut self) {
         while let Some((offset, _)) = self.open.pop_front_if(|(_, done)| *done) {
             self.done = Some(offset);
         }
@@ -70,6 +96,20 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_batch_is_done_as_its_records_are(
+            done in prop::collection::vec(prop::collection::btree_set(0_i64..40, 0..20), 1..6),
+        ) {
+            let (mut one, mut all) = (Watermark::default(), Watermark::default());
+            (0..40).filter(|offset| offset % 3 != 1).for_each(|offset| { one.take(offset); all.take(offset); });
+            for batch in done {
+                let batch: Vec<i64> = batch.into_iter().collect();
+                batch.iter().for_each(|offset| one.done(*offset));
+                all.all_done(&batch);
+                prop_assert_eq!((one.reached(), one.oldest(), one.span()), (all.reached(), all.oldest(), all.span()));
+            }
+        }
+
         #[test]
         fn whatever_the_order_nothing_open_is_passed(
             mut order in Just((0_i64..60).collect::<Vec<_>>()).prop_shuffle(), until in 0_usize..60,

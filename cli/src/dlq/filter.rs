@@ -193,7 +193,7 @@ mod tests {
         check("--key k", spans.clone());
         check("--offset 0:7", [(0, 7..8)].into());
         check("--offset 0:9 --offset 0:7 --offset 1:2", [(0, 7..10), (1, 2..3)].into());
-        check("--offset 0:1", [(0, 5..2)].into());
+        check("--offset 0:1", [(0, std::ops::Range { start: 5, end: 2 })].into());
         check("--offset 9:1", Spans::new());
     }
 

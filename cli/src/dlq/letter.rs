@@ -1,7 +1,6 @@
 //! A dead letter: what it says of itself, and the record it is sent back as. No I/O.
 
 use super::filter::Place;
-use bytes::Bytes;
 use chrono::{DateTime, Utc};
 use std::collections::BTreeMap;
 use tidemill_runner::{
@@ -85,13 +84,7 @@ impl Letter {
         // Of a letter that was replayed before, the letter at this address remembers it.
         headers.retain(|(name, _)| name != REPLAYED_FROM);
         headers.push((REPLAYED_FROM.to_owned(), Some(address.into_bytes())));
-        Some(OutRecord {
-            topic,
-            partition,
-            key: self.record.key.map(Bytes::from),
-            value: self.record.value.map(Bytes::from),
-            headers,
-        })
+        Some(OutRecord { topic, partition, key: self.record.key, value: self.record.value, headers })
     }
 }
 

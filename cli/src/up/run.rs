@@ -78,6 +78,15 @@ impl<'a> Run<'a> {
         for (function, place) in &folder.functions {
             program::find(function, place)?;
         }
+        if up.services.kafka.is_none()
+            && let Some(plan) = plans.iter().find(|plan| plan.exactly_once())
+        {
+            bail!(
+                "function {}: spec.output.delivery: exactlyOnce needs transactions, which the embedded broker \
+                 does not have: name a Kafka with --kafka HOST:PORT, or use atLeastOnce",
+                plan.name
+            );
+        }
         let addr = if up.addr.starts_with(':') { format!("0.0.0.0{}", up.addr) } else { up.addr.clone() };
         let addr = addr.parse().with_context(|| format!("--addr `{}`: write `127.0.0.1:3002` or `:3002`", up.addr))?;
         let listener = tidemill_embedded::listen("the edge", addr, "--addr").await?;

@@ -6,7 +6,7 @@
 use aws_lambda_events::kafka::{KafkaEvent, KafkaRecord};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use lambda_runtime::{Error, LambdaEvent, run, service_fn};
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::{env, process::exit, str::FromStr, time::Duration};
 use tokio::time::sleep;
@@ -17,8 +17,24 @@ const TOO_LARGE: usize = 7 << 20;
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Answer {
-    Echo { records: Vec<Output> },
+    #[serde(rename_all = "camelCase")]
+    Echo {
+        records: Vec<Output>,
+        batch_item_failures: Vec<Item>,
+    },
     Literal(Value),
+}
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Item {
+    item_identifier: Identifier,
+}
+
+#[derive(Serialize)]
+struct Identifier {
+    partition: String,
+    offset: i64,
 }
 
 #[derive(Serialize)]
@@ -36,6 +52,8 @@ struct Behaviour {
     exit_on: Option<String>,
     /// The answer is too large.
     big_on: Option<String>,
+    /// Such records are named in `batchItemFailures`.
+    report_on: Option<String>,
     /// Only such a batch takes `SLEEP_MS`; every batch does where it is not set.
     sleep_on: Option<String>,
     sleep: Duration,
@@ -47,6 +65,10 @@ struct Behaviour {
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Error> {
+    if env::var_os("IGNORE").is_some() {
+        // What a function costs that looks at nothing: the client's part alone.
+        return run(service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(Value::Null))).await;
+    }
     let behaviour = &Behaviour::from_env()?;
     run(service_fn(async |event: LambdaEvent<KafkaEvent>| behaviour.answer(event.payload).await)).await
 }
@@ -57,6 +79,7 @@ impl Behaviour {
             fail_on: variable("FAIL_ON")?,
             exit_on: variable("EXIT_ON")?,
             big_on: variable("BIG_ON")?,
+            report_on: variable("REPORT_ON")?,
             sleep_on: variable("SLEEP_ON")?,
             sleep: Duration::from_millis(variable("SLEEP_MS")?.unwrap_or(0)),
             sleep_each: Duration::from_millis(variable("SLEEP_EACH_MS")?.unwrap_or(0)),
@@ -68,7 +91,19 @@ impl Behaviour {
         if let Some(answer) = &self.answer {
             return Ok(Answer::Literal(answer.clone()));
         }
-        let records = event.records.into_values().flatten().map(echo).collect::<Result<Vec<_>, _>>()?;
+        let (mut records, mut failures) = (Vec::new(), Vec::new());
+        for record in event.records.into_values().flatten() {
+            let place = (record.topic.clone(), record.partition, record.offset);
+            let output = echo(record)?;
+            let reported = self.report_on.as_deref().zip(output.value.as_deref());
+            if reported.is_some_and(|(text, value)| value.contains(text)) {
+                let (topic, partition, offset) = place;
+                let partition = format!("{}-{partition}", topic.unwrap_or_default());
+                failures.push(Item { item_identifier: Identifier { partition, offset } });
+            } else {
+                records.push(output);
+            }
+        }
         let met = |text: &Option<String>| {
             let text = text.as_deref()?;
             records.iter().filter_map(|record| record.value.as_deref()).find(|value| value.contains(text))
@@ -87,9 +122,9 @@ impl Behaviour {
         }
         if met(&self.big_on).is_some() {
             let large = Output { key: None, value: Some("x".repeat(TOO_LARGE)) };
-            return Ok(Answer::Echo { records: vec![large] });
+            return Ok(Answer::Echo { records: vec![large], batch_item_failures: failures });
         }
-        Ok(Answer::Echo { records })
+        Ok(Answer::Echo { records, batch_item_failures: failures })
     }
 }
 

@@ -7,6 +7,7 @@ use std::{
 };
 use tidemill_e2e::{
     bed::{Bed, numbered},
+    figures::Figure,
     process,
     runner::{Runner, echo, trigger, with},
 };
@@ -21,12 +22,7 @@ const SIZE: usize = 200;
 const PARTITIONS: i32 = 6;
 const BATCH: u32 = 1_000;
 
-fn main() {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    runtime.expect("a runtime").block_on(run());
-}
-
-async fn run() {
+pub async fn measure() -> Vec<Figure> {
     let bed = Bed::start("throughput").await;
     let input = bed.topic("in", PARTITIONS, &[]).await;
     let output = bed.topic("out", PARTITIONS, &[]).await;
@@ -40,7 +36,11 @@ async fn run() {
     println!("{:36} {bare:>12.0} {:>6.2}", "bare consumer", 1.0);
 
     let quiet = with(echo(&bed, &input, None), "ANSWER", "null");
+    let ignores = with(echo(&bed, &input, None), "IGNORE", "1");
+    let mut figures = Vec::new();
     let cases = [
+        ("runner, function ignores its event", ignores.clone(), 1),
+        ("same, concurrency 2", ignores, 2),
         ("runner, no output", quiet.clone(), 1),
         ("runner, no output, concurrency 2", quiet, 2),
         ("runner, echo to an output topic", echo(&bed, &input, Some(&output)), 1),
@@ -52,7 +52,12 @@ async fn run() {
         kafka.group = format!("{}.{index}", kafka.group);
         let (rate, memory) = work(&config).await;
         println!("{name:36} {rate:>12.0} {:>6.2}  {memory}", rate / bare);
+        if index == 0 {
+            figures.push(("runner.records_per_second".to_owned(), rate, "1/s", Some(bare)));
+            figures.push(("runner.ratio_to_bare_consumer".to_owned(), rate / bare, "", Some(0.4)));
+        }
     }
+    figures
 }
 
 async fn bare(bed: &Bed, topic: &str) -> f64 {

@@ -1,0 +1,96 @@
+//! From the producer's send through a function to a consumer of the output topic, at 1,000 records
+//! a second and a window of zero; beside it, the same from topic to consumer without a function.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tidemill_e2e::{
+    bed::Bed,
+    figures::Figure,
+    runner::{Runner, echo, trigger},
+};
+use tidemill_kafka::{
+    Connection,
+    rdkafka::{
+        Message, Offset, TopicPartitionList,
+        consumer::{BaseConsumer, Consumer},
+        producer::{BaseProducer, BaseRecord, Producer},
+    },
+};
+
+const PER_SECOND: u32 = 1_000;
+const SECONDS: u32 = 15;
+/// What is sent first is not counted: connections are opened meanwhile.
+const WARM: usize = 3_000;
+
+pub async fn measure() -> Vec<Figure> {
+    let bed = Bed::start("latency").await;
+    let input = bed.topic("in", 1, &[]).await;
+    let output = bed.topic("out", 1, &[]).await;
+    let plain = run(&bed.connection, &input, &input).await;
+    let mut config = echo(&bed, &input, Some(&output));
+    trigger(&mut config).batch.window = tidemill_api::Duration::from_secs(0);
+    trigger(&mut config).group = format!("{input}.group");
+    let mut runner = Runner::start(&config);
+    runner.report("what was there before", |report| report.totals.r#in >= u64::from(PER_SECOND * SECONDS)).await;
+    let through = run(&bed.connection, &input, &output).await;
+    runner.stop().await;
+    println!("{PER_SECOND} records a second, milliseconds from send to receipt      p50    p99");
+    println!("  without a function                                      {:6.2} {:6.2}", plain.0, plain.1);
+    println!("  through a function, window 0                            {:6.2} {:6.2}", through.0, through.1);
+    vec![
+        ("runner.p50_ms".to_owned(), through.0, "ms", Some(plain.0)),
+        ("runner.p99_ms".to_owned(), through.1, "ms", Some(plain.1)),
+    ]
+}
+
+/// Median and 99th percentile, in milliseconds.
+async fn run(connection: &Connection, input: &str, output: &str) -> (f64, f64) {
+    let (connection, input, output) = (connection.clone(), input.to_owned(), output.to_owned());
+    tokio::task::spawn_blocking(move || {
+        let reader = reader(&connection, &output);
+        let sender = std::thread::spawn(move || send(&connection, &input));
+        let mut took = Vec::new();
+        let count = (PER_SECOND * SECONDS) as usize;
+        let started = Instant::now();
+        while took.len() < count && started.elapsed() < Duration::from_secs(u64::from(SECONDS) + 30) {
+            let Some(message) = reader.poll(Duration::from_millis(100)) else { continue };
+            let message = message.expect("the broker gives records");
+            let sent: u128 =
+                std::str::from_utf8(message.payload().expect("a value")).expect("text").parse().expect("a time");
+            took.push((now() - sent) as f64 / 1_000.0);
+        }
+        sender.join().expect("sending does not panic");
+        assert_eq!(took.len(), count, "all came");
+        let mut took = took.split_off(WARM);
+        took.sort_by(f64::total_cmp);
+        (took[took.len() / 2], took[took.len() * 99 / 100])
+    })
+    .await
+    .expect("it does not panic")
+}
+
+fn reader(connection: &Connection, topic: &str) -> BaseConsumer {
+    let reader = connection.observer(&format!("{topic}.reader")).expect("a consumer");
+    let (_, end) = reader.fetch_watermarks(topic, 0, Duration::from_secs(10)).expect("the broker answers");
+    let mut place = TopicPartitionList::new();
+    place.add_partition_offset(topic, 0, Offset::Offset(end)).expect("an offset");
+    reader.assign(&place).expect("it can be assigned");
+    reader
+}
+
+fn send(connection: &Connection, topic: &str) {
+    let producer: BaseProducer = connection.producer_config().set("linger.ms", "0").create().expect("a producer");
+    let started = Instant::now();
+    for number in 0..PER_SECOND * SECONDS {
+        let due = Duration::from_secs(1) * number / PER_SECOND;
+        std::thread::sleep(due.saturating_sub(started.elapsed()));
+        let value = now().to_string();
+        producer.send(BaseRecord::<(), _>::to(topic).payload(&value)).map_err(|(error, _)| error).expect("it is taken");
+        producer.poll(Duration::ZERO);
+    }
+    producer.flush(Duration::from_secs(10)).expect("all are sent");
+}
+
+/// Microseconds since 1970.
+fn now() -> u128 {
+    SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_micros()
+}

@@ -1,0 +1,51 @@
+//! What 1 % of records that fail for good cost the others, where order allows them to go on.
+
+use std::time::Instant;
+use tidemill_api::{Backoff, Ordering};
+use tidemill_e2e::{
+    bed::{Bed, numbered},
+    figures::Figure,
+    runner::{Runner, echo, trigger, with},
+};
+
+const RECORDS: usize = 300_000;
+const PARTITIONS: i32 = 6;
+
+pub async fn measure() -> Vec<Figure> {
+    // The first run warms the broker up.
+    rate(0).await;
+    let clean = rate(0).await;
+    let poisoned = rate(100).await;
+    println!(
+        "{RECORDS} records in order of keys: {clean:.0}/s clean, {poisoned:.0}/s with 1 % poison ({:.2})",
+        poisoned / clean
+    );
+    vec![("runner.poisoned_records_per_second".to_owned(), poisoned, "1/s", Some(clean))]
+}
+
+/// Records a second; one of so many is poison, where there is any.
+async fn rate(one_of: usize) -> f64 {
+    let bed = Bed::start("poison").await;
+    let input = bed.topic("in", PARTITIONS, &[]).await;
+    let output = bed.topic("out", PARTITIONS, &[]).await;
+    let mut all = numbered(RECORDS, 200, PARTITIONS);
+    for (number, record) in all.iter_mut().enumerate() {
+        if one_of > 0 && number % one_of == one_of / 2 {
+            record.value = Some(format!("{number:07} poison").into());
+        }
+    }
+    bed.produce(&input, &all).await;
+    let mut config = with(echo(&bed, &input, Some(&output)), "REPORT_ON", "poison");
+    config.plan.retry.attempts = 3;
+    config.plan.retry.backoff = Backoff::default();
+    let kafka = trigger(&mut config);
+    kafka.ordering = Ordering::Key;
+    kafka.batch.max_records = 500;
+    let mut runner = Runner::start(&config);
+    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
+    let started = Instant::now();
+    let done = runner.report("all", |report| report.totals.r#in >= RECORDS as u64).await.totals.r#in;
+    let rate = (done - before) as f64 / started.elapsed().as_secs_f64();
+    runner.stop().await;
+    rate
+}
