@@ -9,7 +9,7 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemill
 BIN := target/release
 CARGO := cargo --locked
 PACKAGES := clang cmake libcurl4-openssl-dev libssl-dev maven pkg-config redis-server
-TEST_PACKAGES := $(PACKAGES) chromium python3-venv
+TEST_PACKAGES := $(PACKAGES) autoconf automake chromium g++ libtool make python3-venv
 CLUSTER_PACKAGES := conntrack containerd containernetworking-plugins etcd-server iproute2 iptables mount runc
 
 .PHONY: help setup setup-test target build demo test lint fmt deny generate check-generated bench images testbed-up testbed-down

@@ -7,9 +7,12 @@
 pub mod bed;
 pub mod disk;
 pub mod figures;
+pub mod go;
 pub mod kube;
+pub mod language;
 pub mod letter;
 pub mod market;
+pub mod node;
 pub mod pods;
 pub mod process;
 pub mod python;

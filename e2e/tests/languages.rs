@@ -1,33 +1,35 @@
-//! A Python function on AWS's own `awslambdaric` client, as it would run on Lambda: what the
-//! runner serves is the Lambda Runtime API.
+//! Functions on AWS's own clients, as they would run on Lambda: what the runner serves is the
+//! Lambda Runtime API. Each client has its own way of failing; the dead letters say the same.
 
-use std::fs;
+use std::{collections::BTreeSet, time::Duration};
 use tempfile::TempDir;
 use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered},
-    letter::reason,
-    python,
-    runner::{Runner, function, program},
+    language::Language,
+    letter::{headers, reason},
+    runner::Runner,
     tally::Tally,
 };
 use tidemill_runner::config::Config;
 
 const RECORDS: usize = 1_000;
+const PARTITIONS: i32 = 5;
 
-const HANDLER: &str = r#"
-import base64
+/// How the client names the type of the function's own error; in Rust it is `lambda_runtime::Error`.
+const ERRORS: [(Language, &str); 4] = [
+    (Language::Rust, "Box<dyn core::error::Error"),
+    (Language::Python, "ValueError"),
+    (Language::Node, "RangeError"),
+    (Language::Go, "Poisoned"),
+];
 
-def answer(event, context):
-    assert event["eventSource"] == "SelfManagedKafka", event
-    assert context.function_name == "e2e" and context.aws_request_id
-    assert context.get_remaining_time_in_millis() > 1000
-    records = [record for partition in event["records"].values() for record in partition]
-    values = [base64.b64decode(record["value"]).decode() for record in records]
-    if any("poison" in value for value in values):
-        raise ValueError("poison in it: ünïcode")
-    print("answering", len(values), "records")
-    return {"records": [{"key": value[:7], "value": value} for value in values]}
-"#;
+/// Other ways to fail: the word that makes it so, `error-type`, and a part of `error-message`.
+const OTHERS: [(&str, &str, &str); 4] = [
+    ("sleep", "Timeout", "1s"),
+    ("exit", "Crash", "exit code 7"),
+    ("large", "Function.ResponseSizeTooLarge", "at most 6291556 are allowed"),
+    ("shape", "InvalidAnswer", "unknown field `record`"),
+];
 
 struct Scene {
     bed: Bed,
@@ -38,22 +40,13 @@ struct Scene {
 }
 
 impl Scene {
-    async fn set(test: &str) -> Self {
-        let bed = Bed::start(test).await;
-        let input = bed.topic("in", 3, &[]).await;
-        let output = bed.topic("out", 3, &[]).await;
-        let python = tokio::task::spawn_blocking(python::with_client).await.expect("installing does not panic");
-        let python = python.display().to_string();
-        let command = [python.as_str(), "-m", "awslambdaric", "app.answer"];
-        let mut config = function(&bed, &input, Some(&output), &command);
+    async fn set(language: Language, test: &str) -> Self {
+        let bed = Bed::start(&format!("{test}-{language:?}").to_lowercase()).await;
+        let input = bed.topic("in", PARTITIONS, &[]).await;
+        let output = bed.topic("out", PARTITIONS, &[]).await;
         let folder = tempfile::tempdir().expect("a temporary folder");
-        config.code = program(&command, Some(folder.path()));
-        config.plan.handler = "app.answer".to_owned();
+        let config = language.function(&bed, &input, &output, folder.path()).await;
         Self { bed, input, output, folder, config }
-    }
-
-    fn write_handler(&self) {
-        fs::write(self.folder.path().join("app.py"), HANDLER).expect("the folder can be written");
     }
 
     async fn tally(&self) -> Tally {
@@ -63,43 +56,85 @@ impl Scene {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_python_function_runs_unmodified() {
-    let scene = Scene::set("python").await;
-    scene.write_handler();
-    scene.bed.produce(&scene.input, &numbered(RECORDS, 200, 3)).await;
-    let runner = Runner::start(&scene.config);
-    scene.tally().await.exactly_once();
-    assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, []);
-    assert!(runner.log().contains("answering"), "what it prints is in the log");
-    runner.stop().await;
+async fn a_function_in_each_language_runs_unmodified() {
+    for language in Language::ALL {
+        let scene = Scene::set(language, "runs").await;
+        language.write(scene.folder.path());
+        scene.bed.produce(&scene.input, &numbered(RECORDS, 200, PARTITIONS)).await;
+        let runner = Runner::start(&scene.config);
+        scene.tally().await.exactly_once();
+        assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, [], "{language:?}");
+        let outputs = scene.bed.records(&scene.output).await;
+        let mut requests = BTreeSet::new();
+        for output in &outputs {
+            let mut context = headers(output);
+            assert_eq!(context["function"], "e2e", "{language:?}");
+            let remaining: u64 = context["remaining"].parse().expect("milliseconds");
+            let timeout = scene.config.plan.timeout.as_millis();
+            assert!(remaining > 1_000 && u128::from(remaining) <= timeout, "{language:?}: {remaining}");
+            requests.extend(context.remove("request").filter(|id| !id.is_empty()));
+        }
+        let printed = runner.log().contains("answering");
+        assert_eq!(printed, language == Language::Python, "what it prints is in the log");
+        let totals = runner.stop().await;
+        assert_eq!(requests.len() as u64, totals.invocations, "{language:?}: each invocation has an id of its own");
+        assert_eq!((totals.r#in, totals.out), (RECORDS as u64, RECORDS as u64), "{language:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_exception_is_the_letters_reason() {
-    let scene = Scene::set("python-raises").await;
-    scene.write_handler();
-    let mut records = numbered(RECORDS, 200, 3);
-    records[500].value = Some("0000500 poison".into());
-    scene.bed.produce(&scene.input, &records).await;
-    let runner = Runner::start(&scene.config);
-    assert_eq!(scene.tally().await, Tally { lost: 1, repeated: 0, records: RECORDS - 1 });
-    let letters = scene.bed.records(&dead_letters(&scene.input)).await;
-    assert_eq!(letters.len(), 1);
-    assert_eq!(reason(&letters[0]), ("ValueError".to_owned(), "ValueError: poison in it: ünïcode".to_owned()));
-    runner.stop().await;
+async fn a_dead_letter_says_how_a_function_failed_in_any_language() {
+    for (language, kind) in ERRORS {
+        let mut scene = Scene::set(language, "fails").await;
+        language.write(scene.folder.path());
+        scene.config.plan.timeout = Duration::from_secs(1);
+        // Each word is alone in its partition, so that each failure is met by innocent neighbours.
+        let mut records = numbered(RECORDS, 50, PARTITIONS);
+        let expected: Vec<_> =
+            std::iter::once(("poison", kind, "does not like `0000500 poison, ünïcode`")).chain(OTHERS).collect();
+        for (record, (word, ..)) in records[500..].iter_mut().zip(&expected) {
+            let number = 500 + record.partition;
+            record.value = Some(format!("{number:07} {word}, ünïcode").into());
+        }
+        scene.bed.produce(&scene.input, &records).await;
+        let mut runner = Runner::start(&scene.config);
+        let tally = scene.tally().await;
+        assert_eq!(tally, Tally { lost: 5, repeated: 0, records: RECORDS - 5 }, "{language:?}");
+
+        let mut letters = scene.bed.records(&dead_letters(&scene.input)).await;
+        letters.sort_by(|a, b| a.value.cmp(&b.value));
+        assert_eq!(letters.len(), expected.len(), "{language:?}: {letters:?}");
+        for (letter, (word, kind, part)) in letters.iter().zip(expected) {
+            let (said, message) = reason(letter);
+            // Rust's is written with its crates and markers, which is the compiler's affair.
+            let named = said == kind || (language == Language::Rust && said.contains(kind));
+            assert!(named, "{language:?}: {word}: {said}: {message}");
+            assert!(message.contains(part), "{language:?}: {word}: {message}");
+        }
+        let (_, metrics) = runner.admin("/metrics").await;
+        let timeouts = metrics.lines().find_map(|line| line.strip_prefix("tidemill_runner_timeouts_total "));
+        let timeouts: u32 = timeouts.and_then(|count| count.parse().ok()).expect("timeouts are counted");
+        assert!(timeouts >= scene.config.plan.retry.attempts, "{language:?}: {timeouts}");
+        // One that was not killed would sleep for ten minutes.
+        let alive = runner.functions();
+        assert_eq!(alive.len(), 1, "{language:?}: {alive:?}");
+        runner.stop().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_wait_for_a_missing_handler() {
-    let scene = Scene::set("python-init").await;
-    scene.bed.produce(&scene.input, &numbered(RECORDS, 200, 3)).await;
-    let mut runner = Runner::start(&scene.config);
-    let failing = runner.report("why it fails", |report| report.failing.is_some()).await.failing;
-    let failing = failing.expect("it says why");
-    assert!(failing.contains("reported an init error") && failing.contains("app"), "{failing}");
-    assert_eq!(runner.admin("/ready").await.0, 503);
-    scene.write_handler();
-    scene.tally().await.exactly_once();
-    assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, []);
-    runner.stop().await;
+    for language in Language::ALL.into_iter().filter(|language| language.handler().is_some()) {
+        let scene = Scene::set(language, "init").await;
+        scene.bed.produce(&scene.input, &numbered(RECORDS, 200, PARTITIONS)).await;
+        let mut runner = Runner::start(&scene.config);
+        let failing = runner.report("why it fails", |report| report.failing.is_some()).await.failing;
+        let failing = failing.expect("it says why");
+        assert!(failing.contains("reported an init error") && failing.contains("app"), "{language:?}: {failing}");
+        assert_eq!(runner.admin("/ready").await.0, 503, "{language:?}");
+        language.write(scene.folder.path());
+        scene.tally().await.exactly_once();
+        assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, [], "{language:?}");
+        runner.stop().await;
+    }
 }

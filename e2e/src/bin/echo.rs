@@ -5,10 +5,16 @@
 
 use aws_lambda_events::kafka::{KafkaEvent, KafkaRecord};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lambda_runtime::{Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
-use std::{env, process::exit, str::FromStr, time::Duration};
+use std::{
+    collections::BTreeMap,
+    env,
+    process::exit,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 use tokio::time::sleep;
 
 /// The answer that is too large: Lambda takes 6 MiB.
@@ -42,6 +48,8 @@ struct Output {
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,
     value: Option<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    headers: BTreeMap<&'static str, String>,
 }
 
 /// What goes otherwise than usual; `…_ON` is a text in one of the batch's values.
@@ -59,8 +67,12 @@ struct Behaviour {
     sleep: Duration,
     /// Each record takes so long.
     sleep_each: Duration,
-    /// This JSON is the answer to everything.
+    /// Only such a batch gets `ANSWER`; every batch does where it is not set.
+    answer_on: Option<String>,
+    /// This JSON is the answer.
     answer: Option<Value>,
+    /// What Lambda's context says is in each record's headers.
+    tell_context: bool,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -70,7 +82,7 @@ async fn main() -> Result<(), Error> {
         return run(service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(Value::Null))).await;
     }
     let behaviour = &Behaviour::from_env()?;
-    run(service_fn(async |event: LambdaEvent<KafkaEvent>| behaviour.answer(event.payload).await)).await
+    run(service_fn(async |event: LambdaEvent<KafkaEvent>| behaviour.answer(event).await)).await
 }
 
 impl Behaviour {
@@ -83,18 +95,21 @@ impl Behaviour {
             sleep_on: variable("SLEEP_ON")?,
             sleep: Duration::from_millis(variable("SLEEP_MS")?.unwrap_or(0)),
             sleep_each: Duration::from_millis(variable("SLEEP_EACH_MS")?.unwrap_or(0)),
+            answer_on: variable("ANSWER_ON")?,
             answer: variable("ANSWER")?,
+            tell_context: variable("TELL_CONTEXT")?.unwrap_or(false),
         })
     }
 
-    async fn answer(&self, event: KafkaEvent) -> Result<Answer, Error> {
-        if let Some(answer) = &self.answer {
+    async fn answer(&self, event: LambdaEvent<KafkaEvent>) -> Result<Answer, Error> {
+        if let (Some(answer), None) = (&self.answer, &self.answer_on) {
             return Ok(Answer::Literal(answer.clone()));
         }
+        let headers = if self.tell_context { headers(&event.context) } else { BTreeMap::new() };
         let (mut records, mut failures) = (Vec::new(), Vec::new());
-        for record in event.records.into_values().flatten() {
+        for record in event.payload.records.into_values().flatten() {
             let place = (record.topic.clone(), record.partition, record.offset);
-            let output = echo(record)?;
+            let output = echo(record, &headers)?;
             let reported = self.report_on.as_deref().zip(output.value.as_deref());
             if reported.is_some_and(|(text, value)| value.contains(text)) {
                 let (topic, partition, offset) = place;
@@ -108,6 +123,9 @@ impl Behaviour {
             let text = text.as_deref()?;
             records.iter().filter_map(|record| record.value.as_deref()).find(|value| value.contains(text))
         };
+        if let (Some(answer), Some(_)) = (&self.answer, met(&self.answer_on)) {
+            return Ok(Answer::Literal(answer.clone()));
+        }
         if self.sleep_on.is_none() || met(&self.sleep_on).is_some() {
             sleep(self.sleep).await;
         }
@@ -121,16 +139,25 @@ impl Behaviour {
             return Err(format!("the function does not like `{value}`").into());
         }
         if met(&self.big_on).is_some() {
-            let large = Output { key: None, value: Some("x".repeat(TOO_LARGE)) };
+            let large = Output { key: None, value: Some("x".repeat(TOO_LARGE)), headers };
             return Ok(Answer::Echo { records: vec![large], batch_item_failures: failures });
         }
         Ok(Answer::Echo { records, batch_item_failures: failures })
     }
 }
 
-fn echo(record: KafkaRecord) -> Result<Output, Error> {
+fn headers(context: &Context) -> BTreeMap<&'static str, String> {
+    BTreeMap::from([
+        ("function", context.env_config.function_name.clone()),
+        ("request", context.request_id.clone()),
+        ("remaining", context.deadline().duration_since(SystemTime::now()).unwrap_or_default().as_millis().to_string()),
+    ])
+}
+
+fn echo(record: KafkaRecord, headers: &BTreeMap<&'static str, String>) -> Result<Output, Error> {
     let text = |base64: String| Ok::<_, Error>(String::from_utf8(STANDARD.decode(base64)?)?);
-    Ok(Output { key: record.key.map(text).transpose()?, value: record.value.map(text).transpose()? })
+    let (key, value) = (record.key.map(text).transpose()?, record.value.map(text).transpose()?);
+    Ok(Output { key, value, headers: headers.clone() })
 }
 
 fn variable<T: FromStr<Err: std::fmt::Display>>(name: &str) -> Result<Option<T>, Error> {
