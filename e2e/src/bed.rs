@@ -41,9 +41,18 @@ impl Bed {
     /// When it cannot be started.
     pub async fn start(test: &str) -> Self {
         let bootstrap = spawn_blocking(start_kafka).await.expect("starting Kafka does not panic");
+        Self::on(Connection::plaintext(bootstrap), test)
+    }
+
+    /// A part of another Kafka that runs.
+    ///
+    /// # Panics
+    /// When the clock is before 1970.
+    #[must_use]
+    pub fn on(connection: Connection, test: &str) -> Self {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970");
         let name = format!("e2e.{test}.{}", since.as_micros());
-        Self { connection: Connection::plaintext(bootstrap), name }
+        Self { connection, name }
     }
 
     /// `name` as no other test has it.

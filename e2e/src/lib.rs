@@ -17,6 +17,7 @@ pub mod pods;
 pub mod process;
 pub mod python;
 pub mod runner;
+pub mod secured;
 pub mod tally;
 pub mod up;
 pub mod wait;

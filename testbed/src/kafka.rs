@@ -1,8 +1,15 @@
-//! Apache Kafka 4.1 in KRaft mode: one broker, or three that replicate.
+//! Apache Kafka 4.1 in KRaft mode: one broker, three that replicate, or one that is [`secured`].
+
+pub mod secured;
 
 use crate::{cache, daemon::Daemon, kubernetes, programs::run};
 use anyhow::{Context, Result};
-use std::{fs, path::PathBuf, process::Command, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
 
 const POM: &str = include_str!("../kafka/pom.xml");
 /// How long a broker may take to listen.
@@ -109,23 +116,9 @@ impl Cluster {
         let config = folder.join("server.properties");
         if !folder.join("data/meta.properties").is_file() {
             fs::write(&config, self.properties(index))?;
-            run(java(jars, "256m", "kafka.tools.StorageTool")
-                .args(["format", "-t", "VGlkZW1pbGxUZXN0YmVkMQ", "-c"])
-                .arg(&config)
-                .arg("--add-scram")
-                .arg(format!("{MECHANISM}=[name={USER},password={PASSWORD}]")))
-            .context("failed to format the broker's folder")?;
+            format(jars, &config, &[MECHANISM])?;
         }
-        let arguments = [
-            "-Xmx512m".to_owned(),
-            "-Xms256m".to_owned(),
-            "-XX:+UseSerialGC".to_owned(),
-            "-cp".to_owned(),
-            jars.to_owned(),
-            "kafka.Kafka".to_owned(),
-            config.display().to_string(),
-        ];
-        broker.start("java", &arguments, PATIENCE)
+        serve(broker, jars, &config)
     }
 
     fn properties(&self, index: usize) -> String {
@@ -187,6 +180,23 @@ const fn users_port(broker: &Daemon) -> u16 {
 
 const fn pods_port(broker: &Daemon) -> u16 {
     broker.address.port() + 5
+}
+
+/// Formats a broker's folder, with [`USER`] for each of the mechanisms.
+fn format(jars: &str, config: &Path, mechanisms: &[&str]) -> Result<()> {
+    let mut tool = java(jars, "256m", "kafka.tools.StorageTool");
+    tool.args(["format", "-t", "VGlkZW1pbGxUZXN0YmVkMQ", "-c"]).arg(config);
+    for mechanism in mechanisms {
+        tool.arg("--add-scram").arg(format!("{mechanism}=[name={USER},password={PASSWORD}]"));
+    }
+    run(&mut tool).context("failed to format the broker's folder")
+}
+
+/// Starts a broker whose folder is formatted.
+fn serve(broker: &Daemon, jars: &str, config: &Path) -> Result<()> {
+    let options = ["-Xmx512m", "-Xms256m", "-XX:+UseSerialGC", "-cp", jars, "kafka.Kafka"];
+    let arguments: Vec<_> = options.map(str::to_owned).into_iter().chain([config.display().to_string()]).collect();
+    broker.start("java", &arguments, PATIENCE)
 }
 
 fn java(jars: &str, memory: &str, class: &str) -> Command {

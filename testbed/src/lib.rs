@@ -3,6 +3,7 @@
 //!
 //! A service that runs already is used as it is, so that many tests share one start.
 
+pub mod authority;
 pub mod daemon;
 pub mod kafka;
 pub mod kubernetes;

@@ -5,14 +5,17 @@ use clap::{Parser, Subcommand};
 use std::{net::SocketAddr, path::PathBuf};
 use tidemill_testbed::{
     daemon::Daemon,
-    kafka::{Cluster, Size},
+    kafka::{
+        Cluster, Size,
+        secured::{Listener, Secured},
+    },
     kubernetes, redis, registry, s3,
 };
 
 /// Start and stop real Kafka, Redis, S3, Schema Registry and Kubernetes for tests, on ports of their own.
 #[derive(Parser)]
 #[command(
-    after_help = "Examples:\n  testbed kafka start\n  testbed kafka start --brokers three\n  testbed kubernetes start\n  testbed status\n  testbed down"
+    after_help = "Examples:\n  testbed kafka start\n  testbed kafka start --brokers three\n  testbed kafka start --secured\n  testbed kubernetes start\n  testbed status\n  testbed down"
 )]
 struct Args {
     #[command(subcommand)]
@@ -28,6 +31,9 @@ enum Service {
         /// One broker or three.
         #[arg(long, global = true, value_enum, default_value = "one")]
         brokers: Size,
+        /// Another broker, which asks for passwords and speaks TLS.
+        #[arg(long, global = true, conflicts_with = "brokers")]
+        secured: bool,
     },
     /// Redis.
     Redis {
@@ -96,12 +102,21 @@ enum S3Action {
 
 fn main() -> Result<()> {
     match Args::parse().service {
-        Service::Kafka { action: Action::Start, brokers } => {
+        Service::Kafka { action: Action::Start, secured: true, .. } => {
+            let kafka = Secured::new()?;
+            kafka.start()?;
+            for listener in Listener::ALL {
+                println!("{:14} {}", listener.name(), kafka.bootstrap(listener));
+            }
+            println!("certificates: {}", kafka.broker().folder().display());
+        }
+        Service::Kafka { action: Action::Stop, secured: true, .. } => Secured::new()?.broker().remove()?,
+        Service::Kafka { action: Action::Start, brokers, .. } => {
             let cluster = Cluster::new(brokers)?;
             cluster.start()?;
             println!("{}", cluster.bootstrap());
         }
-        Service::Kafka { action: Action::Stop, brokers } => Cluster::new(brokers)?.remove()?,
+        Service::Kafka { action: Action::Stop, brokers, .. } => Cluster::new(brokers)?.remove()?,
         Service::Redis { action: Action::Start } => println!("redis://{}/", redis::start()?.address),
         Service::Redis { action: Action::Stop } => redis::service()?.remove()?,
         Service::S3 { action: S3Action::Start } => println!("http://{}", s3::start()?.address),
@@ -135,7 +150,8 @@ fn services() -> Result<Vec<(&'static str, Daemon)>> {
     let kafka = [Cluster::new(Size::One)?, Cluster::new(Size::Three)?];
     let brokers = kafka.iter().flat_map(|cluster| cluster.brokers()).map(|broker| ("kafka", broker.clone()));
     let others = [("redis", redis::service()?), ("s3", s3::service()?), ("registry", registry::service()?)];
-    Ok(brokers.chain(others).collect())
+    let secured = ("kafka, secured", Secured::new()?.broker().clone());
+    Ok(brokers.chain([secured]).chain(others).collect())
 }
 
 fn serve_s3(folder: &std::path::Path, addr: SocketAddr) -> Result<()> {

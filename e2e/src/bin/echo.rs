@@ -49,7 +49,7 @@ struct Output {
     key: Option<String>,
     value: Option<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    headers: BTreeMap<&'static str, String>,
+    headers: BTreeMap<String, String>,
 }
 
 /// What goes otherwise than usual; `…_ON` is a text in one of the batch's values.
@@ -69,6 +69,8 @@ struct Behaviour {
     sleep_each: Duration,
     /// Only such a batch gets `ANSWER`; every batch does where it is not set.
     answer_on: Option<String>,
+    /// Headers are answered too; they must be text.
+    headers: bool,
     /// This JSON is the answer.
     answer: Option<Value>,
     /// What Lambda's context says is in each record's headers.
@@ -96,6 +98,7 @@ impl Behaviour {
             sleep: Duration::from_millis(variable("SLEEP_MS")?.unwrap_or(0)),
             sleep_each: Duration::from_millis(variable("SLEEP_EACH_MS")?.unwrap_or(0)),
             answer_on: variable("ANSWER_ON")?,
+            headers: variable("HEADERS")?.unwrap_or(false),
             answer: variable("ANSWER")?,
             tell_context: variable("TELL_CONTEXT")?.unwrap_or(false),
         })
@@ -109,7 +112,7 @@ impl Behaviour {
         let (mut records, mut failures) = (Vec::new(), Vec::new());
         for record in event.payload.records.into_values().flatten() {
             let place = (record.topic.clone(), record.partition, record.offset);
-            let output = echo(record, &headers)?;
+            let output = echo(record, self.headers, &headers)?;
             let reported = self.report_on.as_deref().zip(output.value.as_deref());
             if reported.is_some_and(|(text, value)| value.contains(text)) {
                 let (topic, partition, offset) = place;
@@ -146,18 +149,25 @@ impl Behaviour {
     }
 }
 
-fn headers(context: &Context) -> BTreeMap<&'static str, String> {
-    BTreeMap::from([
+fn headers(context: &Context) -> BTreeMap<String, String> {
+    let remaining = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
+    let told = [
         ("function", context.env_config.function_name.clone()),
         ("request", context.request_id.clone()),
-        ("remaining", context.deadline().duration_since(SystemTime::now()).unwrap_or_default().as_millis().to_string()),
-    ])
+        ("remaining", remaining.as_millis().to_string()),
+    ];
+    told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-fn echo(record: KafkaRecord, headers: &BTreeMap<&'static str, String>) -> Result<Output, Error> {
+/// `own` says whether the record's headers are answered beside `more`.
+fn echo(record: KafkaRecord, own: bool, more: &BTreeMap<String, String>) -> Result<Output, Error> {
     let text = |base64: String| Ok::<_, Error>(String::from_utf8(STANDARD.decode(base64)?)?);
     let (key, value) = (record.key.map(text).transpose()?, record.value.map(text).transpose()?);
-    Ok(Output { key, value, headers: headers.clone() })
+    let mut headers = more.clone();
+    for (name, value) in record.headers.into_iter().flatten().filter(|_| own) {
+        headers.insert(name, String::from_utf8(value.into_iter().map(i8::cast_unsigned).collect())?);
+    }
+    Ok(Output { key, value, headers })
 }
 
 fn variable<T: FromStr<Err: std::fmt::Display>>(name: &str) -> Result<Option<T>, Error> {

@@ -2,13 +2,12 @@
 //! new at every start, since that takes milliseconds.
 
 use super::network::{ADDRESS, API_SERVER_PORT, NODE, SERVICE_ADDRESS};
+use crate::authority::{Authority, Identity, private};
 use anyhow::{Context, Result};
 use base64::{Engine, prelude::BASE64_STANDARD};
-use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair};
+use rcgen::KeyPair;
 use std::{
     fs,
-    io::Write,
-    os::unix::fs::OpenOptionsExt,
     path::{Path, PathBuf},
 };
 
@@ -34,13 +33,8 @@ pub fn folder(state: &Path) -> PathBuf {
 pub fn write(state: &Path) -> Result<()> {
     let folder = folder(state);
     fs::create_dir_all(&folder)?;
-    let key = KeyPair::generate()?;
-    let mut parameters = CertificateParams::default();
-    parameters.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    parameters.distinguished_name.push(DnType::CommonName, "tidemill-testbed");
-    let authority = parameters.self_signed(&key)?.pem();
-    let issuer = Issuer::new(parameters, key);
-    fs::write(folder.join("ca.crt"), &authority)?;
+    let authority = Authority::new("tidemill-testbed")?;
+    fs::write(folder.join("ca.crt"), &authority.certificate)?;
 
     let accounts = KeyPair::generate()?;
     private(&folder.join("service-accounts.key"), &accounts.serialize_pem())?;
@@ -48,9 +42,9 @@ pub fn write(state: &Path) -> Result<()> {
 
     let kubelet = ("kubelet", "system:nodes", &*format!("system:node:{NODE}"));
     for (file, group, name) in IDENTITIES.into_iter().chain([kubelet]) {
-        let (certificate, key) = sign(&issuer, group, name).with_context(|| format!("failed to certify {name}"))?;
-        fs::write(folder.join(format!("{file}.crt")), &certificate)?;
-        private(&folder.join(format!("{file}.key")), &key)?;
+        let identity = authority.sign(group, name, hosts()).with_context(|| format!("failed to certify {name}"))?;
+        fs::write(folder.join(format!("{file}.crt")), &identity.certificate)?;
+        private(&folder.join(format!("{file}.key")), &identity.key)?;
         let path = match file {
             "admin" => state.join("admin.conf"),
             _ if CLIENTS.contains(&file) => {
@@ -59,27 +53,19 @@ pub fn write(state: &Path) -> Result<()> {
             }
             _ => continue,
         };
-        private(&path, &kubeconfig(&authority, &certificate, &key))?;
+        private(&path, &kubeconfig(&authority.certificate, &identity))?;
     }
     Ok(())
 }
 
-/// One certificate is a server's and a client's: the kubelet is both.
-fn sign(issuer: &Issuer<'_, KeyPair>, group: &str, name: &str) -> Result<(String, String)> {
+/// The names of every server: one certificate is a server's and a client's, as the kubelet is both.
+fn hosts() -> impl Iterator<Item = String> {
     let service = ["kubernetes", "kubernetes.default", "kubernetes.default.svc", "localhost", NODE];
-    let names = service.into_iter().chain(["127.0.0.1", ADDRESS, SERVICE_ADDRESS]).map(str::to_owned);
-    let mut parameters = CertificateParams::new(names.collect::<Vec<_>>())?;
-    parameters.distinguished_name.push(DnType::CommonName, name);
-    if !group.is_empty() {
-        parameters.distinguished_name.push(DnType::OrganizationName, group);
-    }
-    parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-    let key = KeyPair::generate()?;
-    Ok((parameters.signed_by(&key, issuer)?.pem(), key.serialize_pem()))
+    service.into_iter().chain(["127.0.0.1", ADDRESS, SERVICE_ADDRESS]).map(str::to_owned)
 }
 
 /// JSON is YAML; the certificates are in it, so that it may be copied elsewhere.
-fn kubeconfig(authority: &str, certificate: &str, key: &str) -> String {
+fn kubeconfig(authority: &str, identity: &Identity) -> String {
     let name = "tidemill-testbed";
     let encode = |pem: &str| BASE64_STANDARD.encode(pem);
     let config = serde_json::json!({
@@ -90,18 +76,11 @@ fn kubeconfig(authority: &str, certificate: &str, key: &str) -> String {
             "certificate-authority-data": encode(authority),
         } }],
         "users": [{ "name": name, "user": {
-            "client-certificate-data": encode(certificate),
-            "client-key-data": encode(key),
+            "client-certificate-data": encode(&identity.certificate),
+            "client-key-data": encode(&identity.key),
         } }],
         "contexts": [{ "name": name, "context": { "cluster": name, "user": name } }],
         "current-context": name,
     });
     format!("{config:#}\n")
-}
-
-fn private(path: &Path, text: &str) -> Result<()> {
-    let mut options = fs::OpenOptions::new();
-    options.create(true).truncate(true).write(true).mode(0o600);
-    let mut file = options.open(path).with_context(|| format!("failed to make {}", path.display()))?;
-    file.write_all(text.as_bytes()).with_context(|| format!("failed to write {}", path.display()))
 }
