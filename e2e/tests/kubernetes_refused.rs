@@ -83,7 +83,7 @@ async fn what_only_the_operator_can_know_is_a_condition() {
             "ClusterNotFound",
             "allowedNamespaces",
         ),
-        ("exactly", WHOLE.replace("atLeastOnce", "exactlyOnce"), "Unsupported", "use atLeastOnce"),
+        ("exactly", WHOLE.replace("atLeastOnce", "exactlyOnce, cluster: second"), "Unsupported", "use atLeastOnce"),
         (
             "cron",
             with_trigger(&schedule.replace("CRON", "\"61 * * * *\"").replace("ZONE", "UTC")),

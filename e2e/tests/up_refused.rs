@@ -51,6 +51,19 @@ async fn a_port_in_use_is_named_with_its_option() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn transactions_need_a_kafka_that_has_them() {
+    let folder = market::copy();
+    market::edit(
+        folder.path(),
+        "nlp.yaml",
+        "topic: enriched-articles",
+        "topic: enriched-articles, delivery: exactlyOnce",
+    );
+    let (up, _state) = up(folder.path());
+    says(&up.refused().await, &["function nlp", "spec.output.delivery", "--kafka"]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_missing_program_is_named_with_the_places_looked_in() {
     let folder = market::copy();
     market::edit(folder.path(), "nlp.yaml", "tidemill/nlp:0.1.0", "tidemill/no-such:0.1.0");

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
-use tidemill_api::{Delivery, S3Object, plan::Plan};
+use tidemill_api::{S3Object, plan::Plan};
 use tidemill_kafka::{Connection, Sasl, Security, Tls};
 
 /// What a runner is told.
@@ -130,13 +130,13 @@ pub struct Unsupported {
 /// # Errors
 /// Names the first field that it cannot: refusing is better than leaving a promise out.
 pub fn supported(plan: &Plan) -> Result<(), Unsupported> {
-    let exactly = plan.output.as_ref().filter(|output| output.delivery == Delivery::ExactlyOnce);
+    let exactly = plan.output.as_ref().filter(|_| plan.exactly_once());
     if let (Some(output), Some(kafka)) = (exactly, plan.kafka())
         && output.cluster != kafka.cluster
     {
         return Err(Unsupported {
-            field: "spec.output.cluster with delivery: exactlyOnce",
-            remedy: "a transaction is of one cluster: leave output.cluster out, or use atLeastOnce",
+            field: "spec.output.cluster",
+            remedy: "delivery: exactlyOnce is a transaction of one cluster: leave output.cluster out, or use atLeastOnce",
         });
     }
     Ok(())

@@ -60,10 +60,9 @@ impl KafkaSink {
     /// When librdkafka refuses the configuration.
     pub fn prompt(connection: &Connection) -> Result<Self, tidemill_kafka::Error> {
         let created = connection.producer_config().set("linger.ms", "0").create();
-        created.map(Self).map_err(|source| tidemill_kafka::Error::Client {
-            bootstrap: connection.bootstrap().to_owned(),
-            source,
-        })
+        created
+            .map(Self)
+            .map_err(|source| tidemill_kafka::Error::Client { bootstrap: connection.bootstrap().to_owned(), source })
     }
 
     /// An idempotent producer for the cluster.
