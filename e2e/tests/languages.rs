@@ -1,6 +1,7 @@
 //! Functions on AWS's own clients, as they would run on Lambda: what the runner serves is the
 //! Lambda Runtime API. Each client has its own way of failing; the dead letters say the same.
 
+use futures::future::join_all;
 use std::{collections::BTreeSet, time::Duration};
 use tempfile::TempDir;
 use tidemill_e2e::{
@@ -57,7 +58,7 @@ impl Scene {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_in_each_language_runs_unmodified() {
-    for language in Language::ALL {
+    let each = Language::ALL.map(async |language| {
         let scene = Scene::set(language, "runs").await;
         language.write(scene.folder.path());
         scene.bed.produce(&scene.input, &numbered(RECORDS, 200, PARTITIONS)).await;
@@ -79,12 +80,13 @@ async fn a_function_in_each_language_runs_unmodified() {
         let totals = runner.stop().await;
         assert_eq!(requests.len() as u64, totals.invocations, "{language:?}: each invocation has an id of its own");
         assert_eq!((totals.r#in, totals.out), (RECORDS as u64, RECORDS as u64), "{language:?}");
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_says_how_a_function_failed_in_any_language() {
-    for (language, kind) in ERRORS {
+    let each = ERRORS.map(async |(language, kind)| {
         let mut scene = Scene::set(language, "fails").await;
         language.write(scene.folder.path());
         scene.config.plan.timeout = Duration::from_secs(1);
@@ -119,7 +121,8 @@ async fn a_dead_letter_says_how_a_function_failed_in_any_language() {
         let alive = runner.functions();
         assert_eq!(alive.len(), 1, "{language:?}: {alive:?}");
         runner.stop().await;
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

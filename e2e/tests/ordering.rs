@@ -110,12 +110,13 @@ async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded(
     config.plan.retry.backoff =
         Backoff { initial: tidemill_api::Duration::from_secs(1), max: tidemill_api::Duration::from_secs(1) };
     trigger(&mut config).ordering = Ordering::Key;
-    trigger(&mut config).batch.max_records = 50;
+    // The guilty record is alone in its batch.
+    trigger(&mut config).batch.max_records = 1;
     trigger(&mut config).batch.window = tidemill_api::Duration::from_secs(0);
     let mut runner = Runner::start(&config);
     // It reads so far past the one that is stuck, and does those of the other keys.
     let others = (AHEAD - AHEAD / KEYS) as u64;
-    runner.report("the other keys' work", |report| report.totals.r#in + 1_500 >= others).await;
+    runner.report("the other keys' work", |report| report.totals.r#in + 300 >= others).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let done = runner.report("its totals", |_| true).await.totals.r#in;
     assert!(done < AHEAD as u64 + 200, "{done} of {RECORDS}: it should have stopped reading");

@@ -2,6 +2,7 @@
 //! that each record comes out once by every way in. `PLAIN` without TLS is the runner's alone: a
 //! `KafkaCluster` refuses it.
 
+use futures::future::join_all;
 use tidemill_api::Delivery;
 use tidemill_e2e::{
     bed::{Bed, numbered},
@@ -58,7 +59,7 @@ async fn does_all(runner: Runner, bed: &Bed, input: &str, output: &str) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_record_comes_out_once_by_every_way_in() {
     let kafka = start().await;
-    for (name, way) in ways(&kafka) {
+    let each = ways(&kafka).map(async |(name, way)| {
         for delivery in [Delivery::AtLeastOnce, Delivery::ExactlyOnce] {
             println!("{name}, {delivery:?}");
             let bed = way.bed(name);
@@ -67,7 +68,8 @@ async fn each_record_comes_out_once_by_every_way_in() {
             config.plan.output.as_mut().expect("it has an output").delivery = delivery;
             does_all(run_by(&way, &config), &bed, &input, &output).await;
         }
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -88,7 +90,7 @@ async fn wrong_secrets_are_told_and_lose_nothing() {
         ("no-certificate", &mutual, mutual.clone().with_tls(Some(authority("ca.crt"))), "alert bad certificate"),
         ("no-tls", &sha512, sha512.clone().with_tls(None), "in state APIVERSION_QUERY"),
     ];
-    for (name, right, wrong, words) in cases {
+    let each = cases.map(async |(name, right, wrong, words)| {
         println!("{name}");
         let bed = right.bed(name);
         let (input, output) = topics(&bed).await;
@@ -102,7 +104,8 @@ async fn wrong_secrets_are_told_and_lose_nothing() {
         let totals = runner.stop().await;
         assert_eq!((totals.r#in, totals.out, totals.dead_lettered), (0, 0, 0), "{name}");
         does_all(run_by(right, &config), &bed, &input, &output).await;
-    }
+    });
+    join_all(each).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

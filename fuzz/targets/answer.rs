@@ -14,7 +14,7 @@ static OUTPUT: LazyLock<OutputPlan> = LazyLock::new(|| OutputPlan {
 });
 
 static BATCH: LazyLock<Vec<Record>> =
-    LazyLock::new(|| (10..13).map(|offset| Record { topic: "raw".to_owned(), offset, ..Record::default() }).collect());
+    LazyLock::new(|| (10..13).map(|offset| Record { topic: "raw".into(), offset, ..Record::default() }).collect());
 
 fuzz_target!(|body: &[u8]| {
     for output in [None, Some(&*OUTPUT)] {
