@@ -8,7 +8,7 @@ use tidemill_e2e::{
     runner::{Runner, echo, trigger, with},
 };
 
-const RECORDS: usize = 300_000;
+const RECORDS: usize = 1_000_000;
 const PARTITIONS: i32 = 6;
 
 pub async fn measure() -> Vec<Figure> {
