@@ -3,21 +3,18 @@
 use crate::wait::{LOOK, PATIENCE};
 use futures::future::try_join_all;
 use std::{
-    collections::BTreeSet,
     sync::Mutex,
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tidemill_kafka::{
-    Asked, ClusterObserver, Connection, Group, TopicTarget, dead_letters_of, ensure_topics,
+    Asked, ClusterObserver, Connection, Group, TopicReader, TopicTarget, dead_letters_of, ensure_topics,
     rdkafka::{
-        Offset, TopicPartitionList,
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
-        consumer::{BaseConsumer, Consumer},
-        error::KafkaError,
         message::{Header, OwnedHeaders},
         producer::{FutureProducer, FutureRecord},
         util::Timeout,
     },
+    topic_spans,
 };
 use tidemill_runner::record::Record;
 use tidemill_testbed::kafka::{Cluster, Size};
@@ -257,32 +254,8 @@ fn start_kafka() -> String {
 
 /// What is committed, of each partition up to its end as it is now.
 fn read(connection: &Connection, topic: &str) -> Vec<Record> {
-    let consumer: BaseConsumer = connection
-        .client_config()
-        .set("group.id", "e2e.reader")
-        .set("enable.auto.commit", "false")
-        .set("enable.partition.eof", "true")
-        .set("isolation.level", "read_committed")
-        .create()
-        .expect("a consumer");
-    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).expect("the broker answers");
-    let mut assigned = TopicPartitionList::new();
-    let mut open = BTreeSet::new();
-    for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
-        assigned.add_partition_offset(topic, partition.id(), Offset::Beginning).expect("an offset");
-        open.insert(partition.id());
-    }
-    consumer.assign(&assigned).expect("partitions can be assigned");
-    let mut records = Vec::new();
-    let started = Instant::now();
-    while !open.is_empty() {
-        assert!(started.elapsed() < PATIENCE, "{topic} gave {} records and no end", records.len());
-        match consumer.poll(Duration::from_millis(100)) {
-            None => {}
-            Some(Ok(message)) => records.push(Record::copy(&message)),
-            Some(Err(KafkaError::PartitionEOF(partition))) => drop(open.remove(&partition)),
-            Some(Err(error)) => panic!("{topic} cannot be read: {error}"),
-        }
-    }
-    records
+    let spans = topic_spans(connection, topic).expect("the broker answers");
+    let mut reader = TopicReader::new(connection, topic, &spans).expect("it can be read");
+    let next = || reader.read().expect("the broker gives records").map(|message| Record::copy(&message));
+    std::iter::from_fn(next).collect()
 }

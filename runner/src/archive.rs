@@ -3,7 +3,7 @@
 //! An object is named after its record, so that a record that fails again after a restart is the
 //! same object and not a second one.
 
-use crate::{answer::Failure, dead_letter, output::PAUSES, pipeline::Unsettled, record::Record};
+use crate::{answer::Failure, dead_letter, pauses::Pauses, pipeline::Unsettled, record::Record};
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use object_store::{
@@ -14,7 +14,6 @@ use object_store::{
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tidemill_api::S3Destination;
-use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
@@ -66,7 +65,7 @@ impl Archive {
     ) -> Result<(), Unsettled> {
         let key = Key::from(name(&self.destination.prefix, record));
         let body = document(record, failure, attempts).to_string();
-        let mut pause = PAUSES.0;
+        let mut pauses = Pauses::default();
         loop {
             let put = self.store.put(&key, PutPayload::from(body.clone()));
             let error = tokio::select! {
@@ -76,12 +75,9 @@ impl Archive {
                     Err(error) => error,
                 },
             };
-            warn!(bucket = self.destination.bucket, %key, %error, retry_in = ?pause, "the failed record is not kept yet");
+            warn!(bucket = self.destination.bucket, %key, %error, retry_in = ?pauses.length(), "the failed record is not kept yet");
             metrics::counter!("tidemill_runner_archive_errors_total").increment(1);
-            tokio::select! {
-                () = stop.cancelled() => return Err(Unsettled::Stopped),
-                () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
-            }
+            pauses.wait(stop).await?;
         }
     }
 }

@@ -154,13 +154,14 @@ impl Lanes {
             Order::Key { lines, ready } => {
                 while let Some(item) = ready.pop_front() {
                     match item {
-                        Item::Loose(record) => match batch.push(record, limits) {
-                            None => {}
-                            Some(record) => {
+                        Item::Loose(record) => {
+                            let one = Amount { records: 1, bytes: record.size() };
+                            if let Some(record) = batch.push(record, limits) {
                                 ready.push_front(Item::Loose(record));
                                 break;
                             }
-                        },
+                            self.ready.take(one);
+                        }
                         Item::Line(key) => {
                             let line = lines.get_mut(&key).expect("a line that is ready is there");
                             let before = batch.records.len();
@@ -177,7 +178,6 @@ impl Lanes {
                         }
                     }
                 }
-                self.ready.take(batch.loose());
             }
         }
         self.working += batch.records.len();
@@ -243,15 +243,6 @@ impl Batch {
             }
         }
         Amount { records: self.amount.records - before.records, bytes: self.amount.bytes - before.bytes }
-    }
-
-    /// How much of it has no key.
-    fn loose(&self) -> Amount {
-        let mut amount = Amount::default();
-        for record in self.records.iter().filter(|record| record.key.is_none()) {
-            amount.add(Amount { records: 1, bytes: record.size() });
-        }
-        amount
     }
 }
 

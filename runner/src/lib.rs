@@ -27,6 +27,7 @@ pub mod membership;
 pub mod output;
 pub mod package;
 pub mod partition;
+pub mod pauses;
 pub mod pipeline;
 pub mod pool;
 pub mod process;

@@ -169,6 +169,3 @@ impl KafkaSink {
         }
     }
 }
-
-/// Pauses between attempts to produce: doubled from the first to the last.
-pub const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(5));

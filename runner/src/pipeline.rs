@@ -10,7 +10,8 @@ use crate::{
     dead_letter,
     event::{self, ScheduledEvent},
     invocation::{Failed, Outcome},
-    output::{self, PAUSES, Sink},
+    output::{self, Sink},
+    pauses::Pauses,
     pool::Pool,
     record::{OutRecord, Record},
     retry::{self, Next, Work},
@@ -413,18 +414,15 @@ enum Persist {
 
 /// Produces until the brokers have the records.
 async fn persist<T: Sink>(sink: &T, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
-    let mut pause = PAUSES.0;
+    let mut pauses = Pauses::default();
     loop {
         match sink.produce(records).await {
             Ok(()) => return Ok(()),
             Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
             Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
             Err(error @ output::Error::Unavailable { .. }) => {
-                warn!(%error, retry_in = ?pause, "records are not produced yet");
-                tokio::select! {
-                    () = stop.cancelled() => return Err(Persist::Unsettled(Unsettled::Stopped)),
-                    () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
-                }
+                warn!(%error, retry_in = ?pauses.length(), "records are not produced yet");
+                pauses.wait(stop).await.map_err(Persist::Unsettled)?;
             }
         }
     }

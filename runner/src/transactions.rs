@@ -9,7 +9,8 @@
 use crate::{
     answer::Failure,
     consumer::Consumer,
-    output::{self, KafkaSink, PAUSES, Sink},
+    output::{self, KafkaSink, Sink},
+    pauses::{self, Pauses},
     pipeline::{Pipeline, Route, Unsettled},
     record::{OutRecord, Record},
     stats::{Counted, Tally},
@@ -83,7 +84,7 @@ impl Transactions {
         stop: &CancellationToken,
     ) -> Result<Self, Unsettled> {
         let id = format!("tidemill.{group}.{topic}.{partition}");
-        let mut pause = PAUSES.0;
+        let mut pauses = Pauses::default();
         loop {
             let mut config = connection.producer_config();
             config
@@ -101,12 +102,11 @@ impl Transactions {
                     let sink = KafkaSink::from(producer.clone());
                     return Ok(Self { producer, sink, consumer, topic: topic.to_owned(), partition });
                 }
-                Err(error) => warn!(topic, partition, %error, retry_in = ?pause, "transactions are not ready yet"),
+                Err(error) => {
+                    warn!(topic, partition, %error, retry_in = ?pauses.length(), "transactions are not ready yet")
+                }
             }
-            tokio::select! {
-                () = stop.cancelled() => return Err(Unsettled::Stopped),
-                () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
-            }
+            pauses.wait(stop).await?;
         }
     }
 
@@ -123,8 +123,7 @@ impl Transactions {
     ) -> Result<(), Unsettled> {
         let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
         let effects = Effects::default();
-        let route = Route { outputs: &effects, dead_letters: &effects, tally: &effects, resting };
-        pipeline.settle_by(&route, records.clone(), stop).await?;
+        pipeline.settle_by(&effects.route(resting), records.clone(), stop).await?;
         let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
             effects.count_into(&*pipeline.stats);
             return Ok(());
@@ -132,23 +131,17 @@ impl Transactions {
         // Which record's outputs are refused shows when each has a transaction of its own.
         for record in records {
             let offset = record.offset;
-            let effects = Effects::default();
-            let route = Route { outputs: &effects, dead_letters: &effects, tally: &effects, resting };
-            pipeline.settle_by(&route, vec![record.clone()], stop).await?;
+            let mut effects = Effects::default();
+            pipeline.settle_by(&effects.route(resting), vec![record.clone()], stop).await?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure { kind: "OutputRefused".to_owned(), message: again.to_string() };
-                let effects = Effects::default();
-                let route = Route { outputs: &effects, dead_letters: &effects, tally: &effects, resting };
-                pipeline.give_up(&route, vec![(record, failure)], 1, stop).await?;
-                if let Err(error) = self.commit(&effects.take(), offset, stop).await? {
-                    // Not even the failure destination takes it: the runner starts again with it.
-                    return Err(Unsettled::Producer(error));
-                }
-                effects.count_into(&*pipeline.stats);
-            } else {
-                effects.count_into(&*pipeline.stats);
+                effects = Effects::default();
+                pipeline.give_up(&effects.route(resting), vec![(record, failure)], 1, stop).await?;
+                // Where not even the failure destination takes it, the runner starts again with it.
+                self.commit(&effects.take(), offset, stop).await?.map_err(Unsettled::Producer)?;
             }
+            effects.count_into(&*pipeline.stats);
         }
         Ok(())
     }
@@ -169,7 +162,7 @@ impl Transactions {
         last: i64,
         stop: &CancellationToken,
     ) -> Result<Result<(), output::Error>, Unsettled> {
-        let mut pause = PAUSES.0;
+        let mut pauses = Pauses::default();
         loop {
             match self.once(records, last).await {
                 Ok(()) => return Ok(Ok(())),
@@ -179,18 +172,15 @@ impl Transactions {
                     // Its revocation is on its way; where it is not, the runner starts again.
                     tokio::select! {
                         () = stop.cancelled() => return Err(Unsettled::Stopped),
-                        () = sleep(PAUSES.1) => {
+                        () = sleep(pauses::LONGEST) => {
                             return Err(Unsettled::Producer(output::Error::Fatal(error.to_string())));
                         }
                     }
                 }
                 Err(Aborted::Again(error)) => {
                     metrics::counter!("tidemill_runner_transactions_total", "result" => "aborted").increment(1);
-                    warn!(topic = self.topic, partition = self.partition, %error, retry_in = ?pause, "transaction aborted, will repeat");
-                    tokio::select! {
-                        () = stop.cancelled() => return Err(Unsettled::Stopped),
-                        () = sleep(pause) => pause = (pause * 2).min(PAUSES.1),
-                    }
+                    warn!(topic = self.topic, partition = self.partition, %error, retry_in = ?pauses.length(), "transaction aborted, will repeat");
+                    pauses.wait(stop).await?;
                 }
             }
         }
@@ -236,6 +226,10 @@ impl Transactions {
 }
 
 impl Effects {
+    fn route<'a>(&'a self, resting: &'a watch::Sender<usize>) -> Route<'a, Self> {
+        Route { outputs: self, dead_letters: self, tally: self, resting }
+    }
+
     fn take(&self) -> Vec<OutRecord> {
         std::mem::take(&mut self.records.lock())
     }

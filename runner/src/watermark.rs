@@ -22,10 +22,7 @@ impl Watermark {
 
     /// A record that was read is done.
     pub fn done(&mut self, offset: i64) {
-        if let Ok(place) = self.open.binary_search_by_key(&offset, |(offset, _)| *offset) {
-            self.open[place].1 = true;
-        }
-        self.advance();
+        self.all_done(&[offset]);
     }
 
     /// The records of a batch that are done, in ascending order.
@@ -47,10 +44,6 @@ impl Watermark {
                 }
             }
         }
-        self.advance();
-    }
-
-    fn advance(&mut self) {
         while let Some((offset, _)) = self.open.pop_front_if(|(_, done)| *done) {
             self.done = Some(offset);
         }
