@@ -93,6 +93,7 @@ pub struct Tls {
 /// A Confluent-compatible schema registry.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[x_kube(validation = ("!self.url.contains('@')", "`url` must not carry a user: set `username` and `password`"))]
 pub struct SchemaRegistry {
     /// Its base URL.
     #[schemars(length(min = 8, max = 512), regex(pattern = r"^https?://"))]

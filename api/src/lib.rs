@@ -25,7 +25,7 @@ pub use function::{Function, FunctionSpec, FunctionStatus, Package, S3Object};
 pub use quantity::{ByteSize, Duration, QuantityError};
 pub use scaling::Scaling;
 pub use topic::{Compatibility, DeletionPolicy, SchemaType, Topic, TopicSpec, TopicStatus, ValueSchema};
-pub use trigger::{Batch, KafkaTrigger, Ordering, ScheduleTrigger, Start, Trigger};
+pub use trigger::{Batch, KafkaTrigger, Ordering, RecordPart, ScheduleTrigger, Start, Trigger};
 
 /// The API group of every resource.
 pub const GROUP: &str = "tidemill.dev";

@@ -3,7 +3,8 @@
 //! Made from a manifest that [`crate::check`] accepted; nothing here can fail on one that was.
 
 use crate::{
-    Batch, Delivery, Function, KafkaTrigger, OnFailure, Ordering, Retry, S3Destination, Scaling, ScheduleTrigger, Start,
+    Batch, Delivery, Function, KafkaTrigger, OnFailure, Ordering, RecordPart, Retry, S3Destination, Scaling,
+    ScheduleTrigger, Start,
 };
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
@@ -62,6 +63,8 @@ pub struct KafkaPlan {
     pub batch: Batch,
     /// Which records wait for each other.
     pub ordering: Ordering,
+    /// Which parts of a record are decoded, where there is a registry.
+    pub decode: Vec<RecordPart>,
     /// Patterns; none match everything.
     pub filter: Vec<serde_json::Value>,
 }
@@ -189,6 +192,7 @@ impl KafkaPlan {
             start: kafka.start.clone(),
             batch: kafka.batch.clone(),
             ordering: kafka.ordering,
+            decode: kafka.decode.clone(),
             filter: kafka.filter.clone(),
         }
     }

@@ -45,11 +45,31 @@ pub struct KafkaTrigger {
     /// Which records wait for each other.
     #[serde(default)]
     pub ordering: Ordering,
+    /// Which parts of a record are decoded to JSON, where the cluster has a `schemaRegistry`: those
+    /// in Confluent's wire format, keys only where the registry knows `<topic>-key`. An empty list
+    /// gives the function the bytes as they are.
+    #[serde(default = "both_parts")]
+    #[schemars(length(max = 2))]
+    pub decode: Vec<RecordPart>,
     /// `EventBridge` patterns over `value`, `key` and `headers`; a record that matches none is
     /// committed without an invocation. No patterns: every record matches.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(schema_with = "patterns")]
     pub filter: Vec<serde_json::Value>,
+}
+
+/// A part of a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordPart {
+    /// Its key.
+    Key,
+    /// Its value.
+    Value,
+}
+
+fn both_parts() -> Vec<RecordPart> {
+    vec![RecordPart::Key, RecordPart::Value]
 }
 
 /// Where a group without a committed offset begins.

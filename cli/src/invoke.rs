@@ -97,6 +97,7 @@ impl Invoke {
             kafka: None,
             redis: self.redis.clone(),
             s3: self.s3.clone(),
+            schema_registry: None,
             kafka_port: 0,
             redis_port: free_port()?,
             s3_port: 0,
@@ -194,6 +195,8 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
     let totals = stats.watch();
     let pipeline = Pipeline {
         filters: filters(&plan)?,
+        decoder: None,
+        encoder: None,
         plan,
         pool,
         outputs: sink.clone(),
@@ -305,6 +308,7 @@ fn record(text: &str, default_topic: &str, offsets: &mut BTreeMap<(String, i32),
         key: line.key.map(Bytes::from),
         value: value.map(Bytes::from),
         headers: line.headers.into_iter().map(|(name, value)| (name, Some(value.into_bytes()))).collect(),
+        decoded: None,
     })
 }
 

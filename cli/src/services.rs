@@ -21,6 +21,9 @@ pub struct ServiceArgs {
     /// A running S3, instead of the embedded one; credentials come from the usual AWS variables
     #[arg(long, value_name = "URL")]
     pub s3: Option<String>,
+    /// A running schema registry with Confluent's API: records are decoded and outputs encoded by it
+    #[arg(long, value_name = "URL", env = "SCHEMA_REGISTRY_URL")]
+    pub schema_registry: Option<String>,
     /// Port of the embedded Kafka broker
     #[arg(long, default_value_t = 9292)]
     pub kafka_port: u16,

@@ -5,6 +5,7 @@
 //! start ends with the test, passed or failed.
 
 pub mod bed;
+pub mod confluent;
 pub mod disk;
 pub mod figures;
 pub mod go;

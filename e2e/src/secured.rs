@@ -76,7 +76,8 @@ impl Way {
     #[must_use]
     pub fn access(&self) -> Access {
         let login = |sasl: &Sasl| Login { mechanism: sasl.mechanism.clone(), username: sasl.username.clone() };
-        Access { sasl: self.security.sasl.as_ref().map(login), tls: self.security.tls.is_some() }
+        let sasl = self.security.sasl.as_ref().map(login);
+        Access { sasl, tls: self.security.tls.is_some(), registry: None }
     }
 
     /// What a runner's environment says of it, in variables that begin with `prefix`.

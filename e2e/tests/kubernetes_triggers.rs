@@ -7,10 +7,11 @@ use std::{
 };
 use tidemill_e2e::{
     bed::numbered,
-    kube::{Kube, PATIENCE, kafka_cluster},
+    kube::{Kube, PATIENCE, echo, kafka_cluster},
     tally::Tally,
     wait::until,
 };
+use tidemill_runner::record::Record;
 use tidemill_testbed::{programs, registry, s3};
 
 /// A zip with the echo function as its `bootstrap`, in the testbed's S3; answers its digest.
@@ -153,7 +154,7 @@ async fn topics_grow_keep_their_settings_and_go_as_declared() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_schema_is_registered_and_an_incompatible_one_refused() {
+async fn a_schema_is_registered_and_read_by_and_an_incompatible_one_refused() {
     let kube = Kube::bare("schemas").await;
     tokio::task::spawn_blocking(|| registry::start().expect("the registry starts")).await.expect("no panic");
     let url = format!("http://{}/apis/ccompat/v7", kube.cluster.address_for_pods(28_081));
@@ -179,6 +180,18 @@ async fn a_schema_is_registered_and_an_incompatible_one_refused() {
     let own = registry::url(&registry::service().expect("the registry"));
     let subjects = reqwest::get(format!("{own}/subjects/{name}-value/versions")).await.expect("it answers");
     assert_eq!(subjects.json::<Value>().await.expect("JSON"), serde_json::json!([1]));
+
+    // A function on the topic gets JSON.
+    let version = reqwest::get(format!("{own}/subjects/{name}-value/versions/1")).await.expect("it answers");
+    let version: Value = version.json().await.expect("JSON");
+    let id = u32::try_from(version["id"].as_u64().expect("an id")).expect("a small one").to_be_bytes();
+    let framed = [&[0], &id[..], b"\x00\x0a\x03BTC\x10\x0c"].concat();
+    kube.bed.produce(&name, &[Record { value: Some(framed.into()), ..Record::default() }]).await;
+    let output = kube.bed.topic("json", 1, &[]).await;
+    kube.apply(&echo("reader", &name, &output, "")).expect("it is accepted");
+    let came = kube.bed.records_when(&output, 1).await;
+    assert_eq!(came[0].value.as_deref(), Some(&br#"{"symbol":"BTC","price":"12"}"#[..]));
+
     kube.apply(&schema("int64 symbol = 1; string price = 2;")).expect("the API server cannot know");
     let since = Instant::now();
     let message = kube.because("kt", "s", "Ready", "SchemaRefused").await;

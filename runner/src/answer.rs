@@ -2,15 +2,17 @@
 //! expected.
 
 use crate::{
+    encode::Encodings,
     record::{OutRecord, Record},
     runtime_api::{LONGEST_KIND, LONGEST_MESSAGE, cut},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tidemill_api::plan::OutputPlan;
+use tidemill_schemas::Invalid;
 
 /// An answer, related to the records that were asked about.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -49,6 +51,18 @@ pub enum Error {
         index: usize,
         /// The topic it names.
         topic: String,
+    },
+    /// A key or value that the topic's schema does not describe.
+    #[error("the {part} of record {index} is not what the schema of topic `{topic}` describes: {reason}")]
+    Schema {
+        /// Which of `records`.
+        index: usize,
+        /// `key` or `value`.
+        part: &'static str,
+        /// The topic it is for.
+        topic: String,
+        /// What the schema says.
+        reason: Invalid,
     },
     /// A `valueBase64` that is not base64.
     #[error("record {index} has a `valueBase64` that is not base64: {reason}")]
@@ -124,7 +138,12 @@ struct FailuresForm {
 ///
 /// # Errors
 /// When the answer is of another shape, or speaks of records or topics that are not its own.
-pub fn read(body: &[u8], records: &[Record], output: Option<&OutputPlan>) -> Result<Answer, Error> {
+pub fn read(
+    body: &[u8],
+    records: &[Record],
+    output: Option<&OutputPlan>,
+    encodings: &Encodings,
+) -> Result<Answer, Error> {
     let Some(output) = output else {
         let form = if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
             serde_json::from_slice::<FailuresForm>(body).map_err(|error| Error::Shape(error.to_string()))?
@@ -142,7 +161,7 @@ pub fn read(body: &[u8], records: &[Record], output: Option<&OutputPlan>) -> Res
     let outputs = outputs
         .into_iter()
         .enumerate()
-        .map(|(index, record)| out_record(index, record, output))
+        .map(|(index, record)| out_record(index, record, output, encodings))
         .collect::<Result<_, _>>()?;
     related(outputs, form.batch_item_failures, form.dropped, records)
 }
@@ -178,12 +197,19 @@ fn related(
     Ok(answer)
 }
 
-fn out_record(index: usize, record: RecordForm<'_>, output: &OutputPlan) -> Result<OutRecord, Error> {
+fn out_record(
+    index: usize,
+    record: RecordForm<'_>,
+    output: &OutputPlan,
+    encodings: &Encodings,
+) -> Result<OutRecord, Error> {
     let topic = match record.topic {
         Some(topic) if topic == output.topic || output.allowed_topics.contains(&topic) => topic,
         Some(topic) => return Err(Error::Topic { index, topic }),
         None => output.topic.clone(),
     };
+    let schemas = encodings.of(&topic);
+    let invalid = |part, reason| Error::Schema { index, part, topic: topic.clone(), reason };
     let value = match (record.value, record.value_base64) {
         (Some(_), Some(_)) => {
             return Err(Error::Shape(format!("record {index} has both `value` and `valueBase64`")));
@@ -194,34 +220,41 @@ fn out_record(index: usize, record: RecordForm<'_>, output: &OutputPlan) -> Resu
                 .map(Bytes::from)
                 .map_err(|error| Error::Base64 { index, reason: error.to_string() })?,
         ),
-        (Some(raw), None) => text_or_json(raw),
+        (Some(raw), None) if raw.get() == "null" => None,
+        (Some(raw), None) => match schemas.and_then(|schemas| schemas.value(raw.get())) {
+            Some(encoded) => Some(encoded.map_err(|reason| invalid("value", reason))?),
+            None => Some(text_or_json(raw)),
+        },
         (None, None) => None,
     };
+    let key = record.key.map(|key| match schemas {
+        Some(schemas) => schemas.key(key).map_err(|reason| invalid("key", reason)),
+        None => Ok(Bytes::from(key)),
+    });
     let headers = record.headers.unwrap_or_default();
+    let key = key.transpose()?;
     Ok(OutRecord {
         topic,
         partition: None,
-        key: record.key.map(Bytes::from),
+        key,
         value,
         headers: headers.into_iter().map(|(name, value)| (name, Some(value.into_bytes()))).collect(),
     })
 }
 
-/// A string is sent as its text, `null` as a tombstone, anything else as the JSON it is.
-fn text_or_json(raw: &RawValue) -> Option<Bytes> {
-    match raw.get().as_bytes().first() {
-        Some(b'"') => match serde_json::from_str::<Value>(raw.get()) {
-            Ok(Value::String(text)) => Some(Bytes::from(text)),
-            _ => Some(Bytes::copy_from_slice(raw.get().as_bytes())),
-        },
-        Some(b'n') => None,
-        _ => Some(Bytes::copy_from_slice(raw.get().as_bytes())),
+/// A string is sent as its text, anything else as the JSON it is.
+fn text_or_json(raw: &RawValue) -> Bytes {
+    let text = raw.get().starts_with('"').then(|| serde_json::from_str::<String>(raw.get()));
+    match text {
+        Some(Ok(text)) => Bytes::from(text),
+        _ => Bytes::copy_from_slice(raw.get().as_bytes()),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::{Answer, Failure, read};
+    use crate::encode::Encodings;
     use crate::record::{OutRecord, Record};
     use bytes::Bytes;
     use std::collections::BTreeMap;
@@ -267,7 +300,7 @@ mod tests {
             (r#"{"records":[{"topic":"other","value":7}]}"#, vec![record("other", None, Some("7"))]),
         ];
         for (body, expected) in cases {
-            let answer = read(body.as_bytes(), &batch(), Some(&output())).expect(body);
+            let answer = read(body.as_bytes(), &batch(), Some(&output()), &Encodings::default()).expect(body);
             assert_eq!(answer, Answer { outputs: expected, ..Answer::default() }, "{body}");
         }
     }
@@ -280,7 +313,7 @@ mod tests {
         let failure = Failure { kind: "NotHtml".to_owned(), message: "it is a PDF".to_owned() };
         let expected = Answer { outputs: vec![], failures: BTreeMap::from([(1, failure)]), dropped: 1 };
         for output in [None, Some(&output())] {
-            assert_eq!(read(body.as_bytes(), &batch(), output).as_ref(), Ok(&expected));
+            assert_eq!(read(body.as_bytes(), &batch(), output, &Encodings::default()).as_ref(), Ok(&expected));
         }
     }
 
@@ -297,7 +330,8 @@ mod tests {
             ("{", "expected null"),
         ];
         for (body, words) in cases {
-            let error = read(body.as_bytes(), &batch(), Some(&output())).expect_err(body).to_string();
+            let error =
+                read(body.as_bytes(), &batch(), Some(&output()), &Encodings::default()).expect_err(body).to_string();
             assert!(error.contains(words), "{body}: {error}");
         }
     }
@@ -305,7 +339,7 @@ mod tests {
     #[test]
     fn without_output_any_json_is_success() {
         for body in ["", "null", "7", r#""ok""#, r#"{"statusCode":200}"#, "[1]", "not json at all"] {
-            assert_eq!(read(body.as_bytes(), &batch(), None), Ok(Answer::default()), "{body}");
+            assert_eq!(read(body.as_bytes(), &batch(), None, &Encodings::default()), Ok(Answer::default()), "{body}");
         }
     }
 }

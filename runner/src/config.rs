@@ -1,9 +1,10 @@
 //! What a runner is told: one JSON file, written by whoever starts it.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
 use tidemill_api::{S3Object, plan::Plan};
 use tidemill_kafka::{Connection, Sasl, Security, Tls};
+use tidemill_schemas::{Invalid, Registry};
 
 /// What a runner is told.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -70,6 +71,20 @@ pub struct Access {
     /// Whether it speaks TLS.
     #[serde(default)]
     pub tls: bool,
+    /// Its schema registry.
+    #[serde(default)]
+    pub registry: Option<RegistryAccess>,
+}
+
+/// A schema registry, without the password.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RegistryAccess {
+    /// Its base URL.
+    pub url: String,
+    /// The user's name, where it asks for one.
+    #[serde(default)]
+    pub username: Option<String>,
 }
 
 /// A user, without the password.
@@ -84,7 +99,8 @@ pub struct Login {
 
 /// The environment variables that carry a cluster's secrets begin with one of these.
 pub mod prefixes {
-    /// The trigger's cluster: `TIDEMILL_KAFKA_PASSWORD`, `…_CA`, `…_CERTIFICATE`, `…_KEY`.
+    /// The trigger's cluster: `TIDEMILL_KAFKA_PASSWORD`, `…_CA`, `…_CERTIFICATE`, `…_KEY`,
+    /// `…_REGISTRY_PASSWORD`.
     pub const TRIGGER: &str = "TIDEMILL_KAFKA_";
     /// The output's cluster.
     pub const OUTPUT: &str = "TIDEMILL_OUTPUT_KAFKA_";
@@ -96,7 +112,7 @@ impl Access {
     /// # Errors
     /// When the password is not there.
     pub fn connect(&self, bootstrap: &str, prefix: &str) -> Result<Connection, MissingSecret> {
-        let read = |name: &str| std::env::var(format!("{prefix}{name}")).ok().filter(|text| !text.is_empty());
+        let read = |name: &str| secret(prefix, name);
         let sasl = match &self.sasl {
             None => None,
             Some(Login { mechanism, username }) => Some(Sasl {
@@ -108,6 +124,21 @@ impl Access {
         let tls = self.tls.then(|| Tls { ca: read("CA"), certificate: read("CERTIFICATE"), key: read("KEY") });
         Ok(Connection::secured(bootstrap, Security { sasl, tls }))
     }
+
+    /// Its schema registry, with the password that the environment holds under `prefix`.
+    ///
+    /// # Errors
+    /// When no client can be made.
+    pub fn registry(&self, prefix: &str) -> Result<Option<Arc<Registry>>, Invalid> {
+        let Some(RegistryAccess { url, username }) = &self.registry else { return Ok(None) };
+        let password = secret(prefix, "REGISTRY_PASSWORD");
+        let user = username.as_deref().map(|name| (name, password.as_deref()));
+        Registry::new(url, user).map(Arc::new).map(Some)
+    }
+}
+
+fn secret(prefix: &str, name: &str) -> Option<String> {
+    std::env::var(format!("{prefix}{name}")).ok().filter(|text| !text.is_empty())
 }
 
 /// The environment lacks a secret.

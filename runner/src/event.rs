@@ -3,7 +3,7 @@
 //! Kafka: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>, with header bytes
 //! signed as Lambda sends them.
 
-use crate::record::Record;
+use crate::{decode::Json, record::Record};
 use base64_simd::STANDARD;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -58,15 +58,9 @@ fn write(out: &mut Vec<u8>, record: &Record) {
     out.extend_from_slice(br#","timestampType":""#);
     out.extend_from_slice(kind);
     out.push(b'"');
-    for (name, value) in [("key", &record.key), ("value", &record.value)] {
-        if let Some(value) = value {
-            out.extend_from_slice(b",\"");
-            out.extend_from_slice(name.as_bytes());
-            out.extend_from_slice(b"\":\"");
-            base64(out, value);
-            out.push(b'"');
-        }
-    }
+    let decoded = record.decoded.as_deref();
+    part(out, "key", record.json_key(), decoded.and_then(|decoded| decoded.key.as_ref()));
+    part(out, "value", record.json_value(), decoded.and_then(|decoded| decoded.value.as_ref()));
     out.extend_from_slice(br#","headers":["#);
     for (place, (name, value)) in record.headers.iter().enumerate() {
         if place > 0 {
@@ -85,6 +79,20 @@ fn write(out: &mut Vec<u8>, record: &Record) {
         out.extend_from_slice(b"]}");
     }
     out.extend_from_slice(b"]}");
+}
+
+/// A key or a value; where a schema has made JSON of it, that, and by which schema.
+fn part(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>, by: Option<&Json>) {
+    let Some(bytes) = bytes else { return };
+    out.extend_from_slice(b",\"");
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b"\":\"");
+    base64(out, bytes);
+    out.push(b'"');
+    if let Some(Json { format, schema_id, .. }) = by {
+        let metadata = format!(r#","{name}SchemaMetadata":{{"dataFormat":"{format}","schemaId":"{schema_id}"}}"#);
+        out.extend_from_slice(metadata.as_bytes());
+    }
 }
 
 fn text(out: &mut Vec<u8>, text: &str) {
@@ -148,8 +156,12 @@ impl ScheduledEvent {
 #[cfg(test)]
 mod tests {
     use super::kafka;
-    use crate::record::Record;
+    use crate::{
+        decode::{Decoded, Json},
+        record::Record,
+    };
     use serde_json::{Value, json};
+    use tidemill_schemas::Format;
 
     #[test]
     fn the_event_is_lambdas() {
@@ -162,14 +174,29 @@ mod tests {
             key: Some("k".into()),
             value: Some("Hello".into()),
             headers: vec![("h".to_owned(), Some(vec![1, 0xff])), ("none".to_owned(), None)],
+            decoded: None,
+        };
+        let json = Json { text: "{}".into(), format: Format::Avro, schema_id: 12 };
+        let decoded = Record {
+            topic: "raw".into(),
+            partition: 1,
+            key: Some("k".into()),
+            value: Some("\0\0\0\0\x0c".into()),
+            decoded: Some(Box::new(Decoded { key: None, value: Some(json) })),
+            ..Record::default()
         };
         let tombstone = Record { topic: "raw".into(), partition: 0, ..Record::default() };
-        let event: Value = serde_json::from_slice(&kafka(&[record, tombstone], "b:9092")).expect("JSON");
+        let event: Value = serde_json::from_slice(&kafka(&[record, tombstone, decoded], "b:9092")).expect("JSON");
         let expected = json!({
             "eventSource": "SelfManagedKafka",
             "bootstrapServers": "b:9092",
             "records": {
                 "raw-0": [{"topic": "raw", "partition": 0, "offset": 0, "timestamp": 0, "timestampType": "CREATE_TIME", "headers": []}],
+                "raw-1": [{
+                    "topic": "raw", "partition": 1, "offset": 0, "timestamp": 0, "timestampType": "CREATE_TIME",
+                    "key": "aw==", "value": "e30=",
+                    "valueSchemaMetadata": {"dataFormat": "AVRO", "schemaId": "12"}, "headers": []
+                }],
                 "raw-2": [{
                     "topic": "raw", "partition": 2, "offset": 15, "timestamp": 1_545_084_650_987_i64,
                     "timestampType": "CREATE_TIME", "key": "aw==", "value": "SGVsbG8=",

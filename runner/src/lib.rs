@@ -19,6 +19,8 @@ pub mod archive;
 pub mod config;
 pub mod consumer;
 pub mod dead_letter;
+pub mod decode;
+pub mod encode;
 pub mod event;
 pub mod invocation;
 pub mod joining;

@@ -8,6 +8,8 @@ use crate::{
     answer::{self, Failure},
     archive::Archive,
     dead_letter,
+    decode::Decoder,
+    encode::{Encoder, Encodings},
     event::{self, ScheduledEvent},
     invocation::{Failed, Outcome},
     output::{self, Sink},
@@ -35,6 +37,10 @@ pub struct Pipeline<S> {
     pub plan: Plan,
     /// Which records it gets.
     pub filters: Filters,
+    /// What makes JSON of records that a schema describes, where there is a registry.
+    pub decoder: Option<Decoder>,
+    /// What encodes outputs, where there is a registry.
+    pub encoder: Option<Encoder>,
     /// Its processes.
     pub pool: Pool,
     /// Where outputs go.
@@ -74,13 +80,16 @@ pub enum Unsettled {
 
 impl<S: Sink> Pipeline<S> {
     /// Whether the function gets the record; where not, its outcome is that it was left out.
+    ///
+    /// Where records are decoded first, that is known only then.
     #[must_use]
     pub fn wants(&self, record: &Record) -> bool {
-        if self.filters.is_empty() {
-            return true;
-        }
+        self.filters.is_empty() || self.decoder.is_some() || self.passes(record)
+    }
+
+    fn passes(&self, record: &Record) -> bool {
         let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        self.filters.passes(record.key.as_deref(), record.value.as_deref(), headers)
+        self.filters.passes(record.json_key(), record.json_value(), headers)
     }
 
     /// Works on `records` until each has a durable outcome.
@@ -116,6 +125,7 @@ impl<S: Sink> Pipeline<S> {
             };
             self.give_up(route, vec![(record, failure)], 0, stop).await?;
         }
+        let small = self.decoded(route, small, stop).await?;
         let mut stack = Vec::new();
         if !small.is_empty() {
             stack.push(Work::new(small));
@@ -164,16 +174,21 @@ impl<S: Sink> Pipeline<S> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failure = match self.invoke(payload.clone(), 1, stop).await {
-                Err(Failed::Stopping) => return Err(Unsettled::Stopped),
-                Ok(body) => match answer::read(&body, &[], self.plan.output.as_ref()) {
+            let outcome = match self.encodings().await {
+                Ok(encodings) => Ok((self.invoke(payload.clone(), 1, stop).await, encodings)),
+                Err(failure) => Err(failure),
+            };
+            let failure = match outcome {
+                Err(failure) => failure,
+                Ok((Err(Failed::Stopping), _)) => return Err(Unsettled::Stopped),
+                Ok((Ok(body), encodings)) => match answer::read(&body, &[], self.plan.output.as_ref(), &encodings) {
                     Ok(answer) => match self.produce(route, &answer.outputs, stop).await? {
                         Ok(()) => break,
                         Err(refused) => Failure { kind: "OutputRefused".to_owned(), message: refused.to_string() },
                     },
                     Err(error) => Failure { kind: "InvalidAnswer".to_owned(), message: error.to_string() },
                 },
-                Err(failed) => Failure { kind: failed.kind().to_owned(), message: failed.to_string() },
+                Ok((Err(failed), _)) => Failure { kind: failed.kind().to_owned(), message: failed.to_string() },
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");
@@ -193,6 +208,56 @@ impl<S: Sink> Pipeline<S> {
         Route { outputs: &self.outputs, dead_letters: &self.dead_letters, tally: &*self.stats, resting }
     }
 
+    /// The records as their schemas describe them: what cannot be decoded is given up, and what
+    /// the function does not want is left out.
+    async fn decoded<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        records: Vec<Record>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Record>, Unsettled> {
+        let Some(decoder) = &self.decoder else { return Ok(records) };
+        let mut decoded = Vec::with_capacity(records.len());
+        for mut record in records {
+            let mut attempts = 1;
+            let json = loop {
+                match decoder.decode(&record).await {
+                    Err(error) if error.may_heal() && attempts < self.plan.retry.attempts => {
+                        warn!(attempts, %error, "a record cannot be decoded, will retry");
+                        self.pause(route, attempts, stop).await?;
+                        attempts += 1;
+                    }
+                    outcome => break outcome,
+                }
+            };
+            match json {
+                Ok(json) => {
+                    record.decoded = Some(Box::new(json));
+                    decoded.push(record);
+                }
+                Err(error) => {
+                    decoder.give_up(&error);
+                    self.give_up(route, vec![(record, error.failure())], attempts, stop).await?;
+                }
+            }
+        }
+        if !self.filters.is_empty() {
+            let before = decoded.len();
+            decoded.retain(|record| self.passes(record));
+            route.tally.count(Counted::Dropped, before - decoded.len());
+            route.tally.count(Counted::Settled, before - decoded.len());
+        }
+        Ok(decoded)
+    }
+
+    /// The schemas of the topics that the function writes to.
+    async fn encodings(&self) -> Result<Encodings, Failure> {
+        match &self.encoder {
+            Some(encoder) => encoder.schemas().await,
+            None => Ok(Encodings::default()),
+        }
+    }
+
     /// One invocation and what follows from its answer.
     async fn attempt<T: Sink>(
         &self,
@@ -201,6 +266,11 @@ impl<S: Sink> Pipeline<S> {
         stop: &CancellationToken,
     ) -> Result<Option<(Next, Failures)>, Unsettled> {
         let retry = &self.plan.retry;
+        // Before the function is called: without them its answer would be for nothing.
+        let encodings = match self.encodings().await {
+            Ok(encodings) => encodings,
+            Err(failure) => return Ok(Some((work.failed(retry), Failures::Whole(failure)))),
+        };
         let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
         let outcome = self.invoke(payload, work.records.len(), stop).await;
         let whole = |kind: &str, message: String| Failures::Whole(Failure { kind: kind.to_owned(), message });
@@ -212,7 +282,7 @@ impl<S: Sink> Pipeline<S> {
                 return Ok(Some((work.failed(retry), failures)));
             }
         };
-        let answer = match answer::read(&body, &work.records, self.plan.output.as_ref()) {
+        let answer = match answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings) {
             Ok(answer) => answer,
             Err(error) => {
                 let failures = whole("InvalidAnswer", error.to_string());

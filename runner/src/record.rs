@@ -1,5 +1,6 @@
 //! A Kafka record in hand, and one on its way out.
 
+use crate::decode::Decoded;
 use bytes::{Bytes, BytesMut};
 use rdkafka::{
     Timestamp,
@@ -33,6 +34,8 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// The headers.
     pub headers: HeaderList,
+    /// What a schema makes of key and value, where one was asked.
+    pub decoded: Option<Box<Decoded>>,
 }
 
 /// Copies records of one partition out of librdkafka's memory.
@@ -68,6 +71,7 @@ impl Copier {
             key: message.key().map(|bytes| self.keep(bytes)),
             value: message.payload().map(|bytes| self.keep(bytes)),
             headers,
+            decoded: None,
         }
     }
 
@@ -93,6 +97,20 @@ impl Record {
         let headers: usize =
             self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
         (self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers) as u64
+    }
+
+    /// The key as JSON, where a schema has made that of it.
+    #[must_use]
+    pub fn json_key(&self) -> Option<&[u8]> {
+        let json = self.decoded.as_deref().and_then(|decoded| decoded.key.as_ref());
+        json.map(|json| &*json.text).or(self.key.as_deref())
+    }
+
+    /// The value as JSON, where a schema has made that of it.
+    #[must_use]
+    pub fn json_value(&self) -> Option<&[u8]> {
+        let json = self.decoded.as_deref().and_then(|decoded| decoded.value.as_ref());
+        json.map(|json| &*json.text).or(self.value.as_deref())
     }
 
     /// `topic-partition`, as Lambda's event names it.

@@ -3,7 +3,10 @@
 use crate::{
     archive::Archive,
     config::{self, Code, Config, prefixes},
-    consumer, joining,
+    consumer,
+    decode::Decoder,
+    encode::Encoder,
+    joining,
     output::KafkaSink,
     package,
     pipeline::Pipeline,
@@ -23,6 +26,7 @@ use std::{
 };
 use tidemill_api::plan::{FailurePlan, Plan, TriggerPlan};
 use tidemill_filter::Filters;
+use tidemill_schemas::Registry;
 use tidemill_service::{
     admin::{self, Readiness},
     child::Launcher,
@@ -98,11 +102,18 @@ pub async fn run(args: Args) -> Result<()> {
         Some(other) => Arc::new(sink(&other.access.connect(&other.bootstrap_servers, prefixes::OUTPUT)?)?),
         None => dead_letters.clone(),
     };
+    let registry = config.access.registry(prefixes::TRIGGER).context("no way to the schema registry")?;
+    let output_registry = match &config.output {
+        Some(other) => other.access.registry(prefixes::OUTPUT).context("no way to the output's schema registry")?,
+        None => registry.clone(),
+    };
     let pipeline = Arc::new(Pipeline {
         pool: Pool::start(source, config.plan.concurrency, config.plan.timeout, &readiness),
         outputs,
         dead_letters,
         archive: archive(&config.plan)?,
+        decoder: decoder(&config.plan, registry.as_ref()),
+        encoder: encoder(&config.plan, output_registry),
         filters: filters(&config.plan)?,
         stats: Arc::new(Stats::default()),
         bootstrap_servers: config.bootstrap_servers.clone(),
@@ -201,6 +212,16 @@ impl Args {
 pub fn filters(plan: &Plan) -> Result<Filters> {
     let patterns = plan.kafka().map(|kafka| kafka.filter.as_slice()).unwrap_or_default();
     Filters::compile(patterns).context("spec.trigger.kafka.filter is not understood")
+}
+
+fn decoder(plan: &Plan, registry: Option<&Arc<Registry>>) -> Option<Decoder> {
+    let parts = &plan.kafka()?.decode;
+    registry.filter(|_| !parts.is_empty()).map(|registry| Decoder::new(registry.clone(), parts))
+}
+
+fn encoder(plan: &Plan, registry: Option<Arc<Registry>>) -> Option<Encoder> {
+    let (output, registry) = (plan.output.as_ref()?, registry?);
+    Some(Encoder::new(registry, std::iter::once(&output.topic).chain(&output.allowed_topics)))
 }
 
 fn archive(plan: &Plan) -> Result<Option<Archive>> {

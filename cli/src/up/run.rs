@@ -27,7 +27,7 @@ use tidemill_api::{
 };
 use tidemill_kafka::{Connection, ensure_topics};
 use tidemill_runner::{
-    config::{Access, Code, Config},
+    config::{Access, Code, Config, RegistryAccess},
     consumer,
     stats::Totals,
 };
@@ -111,11 +111,19 @@ impl<'a> Run<'a> {
         for (name, value) in &folder.local.env {
             defaults.insert(name.clone(), crate::local::fill(value, &companions.values)?);
         }
+        let registry = up.services.schema_registry.clone().map(|url| RegistryAccess { url, username: None });
+        let named = folder.clusters.iter().find(|cluster| cluster.spec.schema_registry.is_some());
+        if let (None, Some(cluster)) = (&registry, named) {
+            warn!(
+                cluster = cluster.metadata.name,
+                "spec.schemaRegistry is not used by `up`: name a registry with --schema-registry, or records stay as they are"
+            );
+        }
         let configs = state.folder("run")?;
         let mut functions = Vec::new();
         for ((manifest, place), plan) in folder.functions.iter().zip(&plans) {
             let config = configs.join(format!("{}.json", plan.name));
-            write_config(&config, manifest, place, plan, &services, &defaults)?;
+            write_config(&config, manifest, place, plan, &services, registry.clone(), &defaults)?;
             functions.push(Function::new(plan.clone(), config, logs.join(format!("{}.log", plan.name))));
         }
 
@@ -344,13 +352,14 @@ fn write_config(
     place: &Path,
     plan: &Plan,
     services: &Services,
+    registry: Option<RegistryAccess>,
     defaults: &BTreeMap<String, String>,
 ) -> Result<()> {
     let program = program::find(manifest, place)?;
     let config = Config {
         plan: plan.clone(),
         bootstrap_servers: services.kafka.clone(),
-        access: Access::default(),
+        access: Access { registry, ..Access::default() },
         output: None,
         code: Code::Program { command: program.command, directory: Some(program.directory) },
         environment: program::environment(manifest, defaults)?,

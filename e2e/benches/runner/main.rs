@@ -1,11 +1,13 @@
 //! What a runner does: records a second beside a bare consumer, how long a record takes from topic
 //! to topic, lanes in order of keys, and what poison costs.
 //!
-//! `make bench ONLY=runner`; a word after `--` chooses one: throughput, latency, lanes or poison.
+//! `make bench ONLY=runner`; a word after `--` chooses one: throughput, latency, lanes or poison; retry, which
+//! takes ten minutes, runs only when it is named.
 
 mod lanes;
 mod latency;
 mod poison;
+mod retry;
 mod throughput;
 
 fn main() {
@@ -28,6 +30,9 @@ async fn run() {
     }
     if wanted("poison") {
         figures.extend(poison::measure().await);
+    }
+    if chosen.iter().any(|word| word == "retry") {
+        figures.extend(retry::measure().await);
     }
     tidemill_e2e::figures::write(&figures);
 }

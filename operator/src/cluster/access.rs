@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use std::collections::BTreeMap;
 use tidemill_api::{KafkaCluster, KafkaClusterSpec, SecretKeyRef, Tls as TlsSpec, reasons};
 use tidemill_kafka::{Sasl, Security, Tls};
-use tidemill_runner::config::{Access, Login};
+use tidemill_runner::config::{Access, Login, RegistryAccess};
 
 /// What a cluster's settings and secrets come to.
 #[derive(Debug)]
@@ -76,6 +76,10 @@ pub async fn resolve(cluster: &KafkaCluster, context: &Context) -> Result<Result
     let access = Access {
         sasl: sasl.as_ref().map(|sasl| Login { mechanism: sasl.mechanism.clone(), username: sasl.username.clone() }),
         tls: tls.is_some(),
+        registry: spec
+            .schema_registry
+            .as_ref()
+            .map(|registry| RegistryAccess { url: registry.url.clone(), username: registry.username.clone() }),
     };
     let settings = serde_json::to_vec(spec).expect("a spec is JSON");
     let mut hash = Sha256::new_with_prefix(settings);

@@ -68,6 +68,7 @@ fn secrets(spec: &KafkaClusterSpec) -> Vec<(&'static str, &SecretKeyRef)> {
         ("CA", tls.and_then(|tls| tls.ca.as_ref())),
         ("CERTIFICATE", tls.and_then(|tls| tls.certificate.as_ref())),
         ("KEY", tls.and_then(|tls| tls.key.as_ref())),
+        ("REGISTRY_PASSWORD", spec.schema_registry.as_ref().and_then(|registry| registry.password.as_ref())),
     ];
     all.into_iter().filter_map(|(name, secret)| Some((name, secret?))).collect()
 }
