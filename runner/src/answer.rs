@@ -177,12 +177,15 @@ fn related(
     if failures.is_empty() && dropped.is_empty() {
         return Ok(answer);
     }
-    let positions: HashMap<(String, i64), usize> =
-        records.iter().enumerate().map(|(i, record)| ((record.topic_partition(), record.offset), i)).collect();
+    let place = |(index, record): (usize, &Record)| ((&*record.topic, record.partition, record.offset), index);
+    let positions: HashMap<(&str, i32, i64), usize> = records.iter().enumerate().map(place).collect();
     let find = |list, item: &ItemForm| {
         let Identifier { partition, offset } = &item.item_identifier;
-        let missing = || Error::Item { list, partition: partition.clone(), offset: *offset };
-        positions.get(&(partition.clone(), *offset)).copied().ok_or_else(missing)
+        let found = partition.rsplit_once('-').and_then(|(topic, number)| {
+            let number = number.parse().ok()?;
+            positions.get(&(topic, number, *offset)).copied()
+        });
+        found.ok_or_else(|| Error::Item { list, partition: partition.clone(), offset: *offset })
     };
     let dropped: HashSet<usize> = dropped.iter().map(|item| find("dropped", item)).collect::<Result<_, _>>()?;
     for item in failures {

@@ -203,8 +203,9 @@ impl<S: Sink> Partition<S> {
         let limits = &self.plan.batch;
         let batches = limits.max_records as usize * (abreast + 1);
         let records = if ordering == Ordering::Partition { batches } else { batches.max(AHEAD) };
-        let held = work.lanes.held();
-        work.watermark.span() < records && held.bytes < limits.max_bytes.get() + AHEAD_BYTES
+        // Further than what can be handed out is read only past what waits for others.
+        let (held, ready) = (work.lanes.held(), work.lanes.ready());
+        ready.records < batches && work.watermark.span() < records && held.bytes < limits.max_bytes.get() + AHEAD_BYTES
     }
 
     /// Puts a batch into work; answers whether there was one.
