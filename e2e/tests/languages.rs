@@ -24,12 +24,32 @@ const ERRORS: [(Language, &str); 4] = [
     (Language::Go, "Poisoned"),
 ];
 
-/// Other ways to fail: the word that makes it so, `error-type`, and a part of `error-message`.
-const OTHERS: [(&str, &str, &str); 4] = [
+/// A way to fail: the word that makes it so, `error-type`, and a part of `error-message`.
+type Failing = (&'static str, &'static str, &'static str);
+
+/// Other ways to fail.
+const OTHERS: [Failing; 4] = [
     ("sleep", "Timeout", "1s"),
     ("exit", "Crash", "exit code 7"),
     ("large", "Function.ResponseSizeTooLarge", "at most 6291556 are allowed"),
     ("shape", "InvalidAnswer", "unknown field `record`"),
+];
+
+/// What only one client can meet.
+const OWN: [(Language, [Failing; 2]); 2] = [
+    // A panic with a value of the function's, and one of Go's runtime; each ends the process.
+    (
+        Language::Go,
+        [("panic", "Poisoned", "does not like `0000500 panic"), ("index", "boundsError", "index out of range")],
+    ),
+    // A rejected promise that nobody waits for, and an error that nobody can catch.
+    (
+        Language::Node,
+        [
+            ("reject", "Runtime.UnhandledPromiseRejection", "nobody waits for `0000500 reject"),
+            ("timer", "TypeError", "too late for `0000501 timer"),
+        ],
+    ),
 ];
 
 struct Scene {
@@ -77,6 +97,9 @@ async fn a_function_in_each_language_runs_unmodified() {
         }
         let printed = runner.log().contains("answering");
         assert_eq!(printed, language == Language::Python, "what it prints is in the log");
+        let told = |line: &str| requests.iter().any(|id| line.contains(id.as_str()));
+        let log = runner.log();
+        assert!(log.lines().filter(|line| line.contains("answering")).all(told), "with the request id: {log}");
         let totals = runner.stop().await;
         assert_eq!(requests.len() as u64, totals.invocations, "{language:?}: each invocation has an id of its own");
         assert_eq!((totals.r#in, totals.out), (RECORDS as u64, RECORDS as u64), "{language:?}");
@@ -120,6 +143,34 @@ async fn a_dead_letter_says_how_a_function_failed_in_any_language() {
         // One that was not killed would sleep for ten minutes.
         let alive = runner.functions();
         assert_eq!(alive.len(), 1, "{language:?}: {alive:?}");
+        runner.stop().await;
+    });
+    join_all(each).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_ends_a_process_is_named_and_costs_only_the_guilty_record() {
+    let each = OWN.map(async |(language, words)| {
+        let scene = Scene::set(language, "ends").await;
+        language.write(scene.folder.path());
+        let mut records = numbered(RECORDS, 50, PARTITIONS);
+        for (record, (word, ..)) in records[500..].iter_mut().zip(words) {
+            let number = 500 + record.partition;
+            record.value = Some(format!("{number:07} {word}").into());
+        }
+        scene.bed.produce(&scene.input, &records).await;
+        let runner = Runner::start(&scene.config);
+        let tally = scene.tally().await;
+        assert_eq!(tally, Tally { lost: 2, repeated: 0, records: RECORDS - 2 }, "{language:?}");
+        let mut letters = scene.bed.records(&dead_letters(&scene.input)).await;
+        letters.sort_by(|a, b| a.value.cmp(&b.value));
+        assert_eq!(letters.len(), words.len(), "{language:?}: {letters:?}");
+        for (letter, (word, kind, part)) in letters.iter().zip(words) {
+            let (said, message) = reason(letter);
+            assert!(said == kind && message.contains(part), "{language:?}: {word}: {said}: {message}");
+            let attempts: u32 = headers(letter)["attempts"].parse().expect("a number");
+            assert!(attempts >= scene.config.plan.retry.attempts, "{language:?}: {word}: {attempts}");
+        }
         runner.stop().await;
     });
     join_all(each).await;

@@ -60,6 +60,21 @@ pub enum Reply {
     WrongState,
     /// 413.
     TooLarge,
+    /// 400: an answer that is neither in one piece nor streamed.
+    UnknownMode,
+}
+
+/// What the process sent as an answer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// All of it.
+    Whole(Bytes),
+    /// More than is allowed: at least so many bytes.
+    TooLarge(usize),
+    /// An error, beside or in place of an answer.
+    Failed(Complaint),
+    /// A beginning, and why no more.
+    CutOff(String),
 }
 
 /// The state of one function process.
@@ -86,6 +101,8 @@ pub struct InFlight {
     pub since: Instant,
     /// Who waits for its outcome.
     pub outcome: oneshot::Sender<(Outcome, Duration)>,
+    /// Why its answer ended too early, if it did.
+    pub cut_off: Option<String>,
 }
 
 /// What the function process says when it fails.
@@ -118,16 +135,40 @@ impl State {
     }
 
     /// The process answers.
-    pub fn response(&mut self, id: &str, body: Bytes) -> Reply {
-        if body.len() > LARGEST_ANSWER {
-            let message = format!("the answer has {} bytes; at most {LARGEST_ANSWER} are allowed", body.len());
-            let failed = Failed::Function { kind: "Function.ResponseSizeTooLarge".to_owned(), message };
-            return match self.settle(id, Err(failed)) {
-                Reply::Accepted => Reply::TooLarge,
-                other => other,
-            };
+    pub fn response(&mut self, id: &str, sent: Sent) -> Reply {
+        match sent {
+            Sent::Whole(body) => self.settle(id, Ok(body)),
+            Sent::Failed(complaint) => self.error(id, complaint),
+            Sent::TooLarge(length) => {
+                let message = format!("the answer has {length} bytes; at most {LARGEST_ANSWER} are allowed");
+                let failed = Failed::Function { kind: "Function.ResponseSizeTooLarge".to_owned(), message };
+                match self.settle(id, Err(failed)) {
+                    Reply::Accepted => Reply::TooLarge,
+                    other => other,
+                }
+            }
+            Sent::CutOff(reason) => match self {
+                Self::Busy(in_flight) if in_flight.id == id => {
+                    in_flight.cut_off = Some(reason);
+                    Reply::Accepted
+                }
+                Self::Busy(_) => Reply::UnknownRequest,
+                _ => Reply::WrongState,
+            },
         }
-        self.settle(id, Ok(body))
+    }
+
+    /// An invocation whose answer was cut off has failed; answers whether there was one.
+    ///
+    /// Until then its process may end, which says more than that a connection did.
+    pub fn give_up(&mut self) -> bool {
+        let Self::Busy(InFlight { cut_off: Some(reason), .. }) = self else { return false };
+        let message = format!("the answer was cut off: {reason}");
+        let kind = "Runtime.TruncatedResponse".to_owned();
+        if let Self::Busy(in_flight) = std::mem::replace(self, Self::Idle) {
+            in_flight.give(Err(Failed::Function { kind, message }));
+        }
+        true
     }
 
     /// The process says that an invocation failed.
@@ -189,7 +230,7 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Complaint, Failed, InFlight, LARGEST_ANSWER, Outcome, Reply, State};
+    use super::{Complaint, Failed, InFlight, Outcome, Reply, Sent, State};
     use bytes::Bytes;
     use std::time::{Duration, Instant};
     use tokio::sync::oneshot;
@@ -198,7 +239,7 @@ mod tests {
         let (sender, receiver) = oneshot::channel();
         let mut state = State::Initializing;
         state.ask().expect("a new process may ask");
-        state.hand_out(InFlight { id: id.to_owned(), since: Instant::now(), outcome: sender });
+        state.hand_out(InFlight { id: id.to_owned(), since: Instant::now(), outcome: sender, cut_off: None });
         (state, receiver)
     }
 
@@ -209,9 +250,9 @@ mod tests {
     #[test]
     fn an_answer_reaches_the_one_who_asked_once() {
         let (mut state, mut outcome) = busy("a");
-        assert_eq!(state.response("a", Bytes::from_static(b"1")), Reply::Accepted);
+        assert_eq!(state.response("a", Sent::Whole(Bytes::from_static(b"1"))), Reply::Accepted);
         assert_eq!(outcome.try_recv().map(|(outcome, _)| outcome), Ok(Ok(Bytes::from_static(b"1"))));
-        assert_eq!(state.response("a", Bytes::new()), Reply::WrongState);
+        assert_eq!(state.response("a", Sent::Whole(Bytes::new())), Reply::WrongState);
         assert_eq!(state.ask(), Ok(()));
     }
 
@@ -220,14 +261,14 @@ mod tests {
         let (mut state, mut outcome) = busy("a");
         assert_eq!(state.ask(), Err(Reply::WrongState));
         assert_eq!(state.init_error(&complaint()), Reply::WrongState);
-        assert_eq!(state.response("b", Bytes::new()), Reply::UnknownRequest);
+        assert_eq!(state.response("b", Sent::Whole(Bytes::new())), Reply::UnknownRequest);
         assert_eq!(state.error("b", complaint()), Reply::UnknownRequest);
         assert!(outcome.try_recv().is_err(), "still in flight");
         assert_eq!(state.error("a", complaint()), Reply::Accepted);
         assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Function { .. }), _))));
 
         let mut state = State::Initializing;
-        assert_eq!(state.response("a", Bytes::new()), Reply::WrongState);
+        assert_eq!(state.response("a", Sent::Whole(Bytes::new())), Reply::WrongState);
         assert_eq!(state.init_error(&complaint()), Reply::Accepted);
         assert_eq!(state.ask(), Err(Reply::WrongState));
     }
@@ -235,10 +276,28 @@ mod tests {
     #[test]
     fn a_large_answer_fails_the_invocation() {
         let (mut state, mut outcome) = busy("a");
-        let body = Bytes::from(vec![b' '; LARGEST_ANSWER + 1]);
-        assert_eq!(state.response("a", body), Reply::TooLarge);
+        assert_eq!(state.response("a", Sent::TooLarge(7_000_000)), Reply::TooLarge);
         let Ok((Err(Failed::Function { kind, .. }), _)) = outcome.try_recv() else { panic!("failed") };
         assert_eq!(kind, "Function.ResponseSizeTooLarge");
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_off_fails_by_the_end_of_its_process_or_else_by_itself() {
+        let cut_off = || Sent::CutOff("end of file".to_owned());
+        let (mut state, mut outcome) = busy("a");
+        assert_eq!(state.response("b", cut_off()), Reply::UnknownRequest);
+        assert!(!state.give_up());
+        assert!(outcome.try_recv().is_err(), "still in flight");
+        assert_eq!(state.response("a", cut_off()), Reply::Accepted);
+        state.end(Failed::Crash("exit status: 1".to_owned()));
+        assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Crash(_)), _))));
+
+        let (mut state, mut outcome) = busy("a");
+        assert_eq!(state.response("a", cut_off()), Reply::Accepted);
+        assert!(state.give_up());
+        assert_eq!(state.ask(), Ok(()));
+        let Ok((Err(Failed::Function { kind, .. }), _)) = outcome.try_recv() else { panic!("failed") };
+        assert_eq!(kind, "Runtime.TruncatedResponse");
     }
 
     #[test]
@@ -247,7 +306,7 @@ mod tests {
         state.end(Failed::Crash("exit status: 1".to_owned()));
         assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Crash(_)), _))));
         let (sender, mut late) = oneshot::channel();
-        state.hand_out(InFlight { id: "b".to_owned(), since: Instant::now(), outcome: sender });
+        state.hand_out(InFlight { id: "b".to_owned(), since: Instant::now(), outcome: sender, cut_off: None });
         assert!(matches!(late.try_recv(), Ok((Err(Failed::Crash(_)), _))), "work given to the dead has an outcome too");
         assert_eq!(state.ask(), Err(Reply::WrongState));
     }

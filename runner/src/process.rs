@@ -292,7 +292,7 @@ async fn forward(
                 if let Some(last_words) = &last_words {
                     last_words.lock().heard(&text);
                 }
-                let id = slot.state.lock().request_id().map(str::to_owned);
+                let id = slot.latest.lock().clone();
                 info!(target: "function", request_id = id, stream, "{}", text.trim_end());
             }
             Err(error) => {

@@ -5,28 +5,31 @@
 //! several invocations at once has a slot for each.
 
 use crate::{
-    invocation::{Complaint, InFlight, LARGEST_ANSWER, Reply, State},
+    invocation::{Complaint, InFlight, LARGEST_ANSWER, Reply, Sent, State},
     pool::{Job, Queue},
+    refused, response,
 };
 use axum::{
     Json, Router,
     body::{Body, Bytes},
     extract::{ConnectInfo, DefaultBodyLimit, Path, State as Extract},
-    http::{HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header::CONTENT_TYPE},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use parking_lot::Mutex;
-use serde::Deserialize;
 use serde_json::json;
 use std::{
     net::SocketAddr,
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
+
+/// How long an invocation whose answer was cut off may still end with its process.
+const CUT_OFF: Duration = Duration::from_secs(1);
 
 /// The slots of one process; there is at least one.
 pub struct Slots {
@@ -48,6 +51,8 @@ pub struct Slot {
     pub queue: Queue,
     /// The ARN the function is told.
     pub arn: String,
+    /// The request id that was handed out last: what is printed after it is taken to be about it.
+    pub latest: Mutex<Option<String>>,
 }
 
 /// How far a process has come.
@@ -67,12 +72,11 @@ pub struct Progress {
 pub fn routes(slots: Arc<Slots>) -> Router {
     Router::new()
         .route("/2018-06-01/runtime/invocation/next", get(next))
-        .route("/2018-06-01/runtime/invocation/{id}/response", post(response))
+        .route("/2018-06-01/runtime/invocation/{id}/response", post(answer))
         .route("/2018-06-01/runtime/invocation/{id}/error", post(error))
         .route("/2018-06-01/runtime/init/error", post(init_error))
-        .fallback(unknown_path)
-        // One byte above the limit is enough to know that an answer is too large; more is
-        // read and refused by the state machine, which knows whose answer it is.
+        .fallback(refused::call)
+        // Of errors; answers are read by `response`.
         .layer(DefaultBodyLimit::max(LARGEST_ANSWER * 8))
         .with_state(slots)
 }
@@ -96,7 +100,9 @@ async fn next(Extract(slots): Extract<Arc<Slots>>, ConnectInfo(caller): ConnectI
     let Job { id, payload, timeout, outcome, .. } = job;
     let deadline = SystemTime::now() + timeout;
     let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    slot.state.lock().hand_out(InFlight { id: id.clone(), since: std::time::Instant::now(), outcome });
+    *slot.latest.lock() = Some(id.clone());
+    let since = std::time::Instant::now();
+    slot.state.lock().hand_out(InFlight { id: id.clone(), since, outcome, cut_off: None });
     slot.progress.send_modify(|progress| progress.deadline = Some(Instant::now() + timeout));
     debug!(request_id = id, bytes = payload.len(), "invocation handed out");
     let trace = format!("Root=1-{:08x}-{};Sampled=0", deadline_ms / 1000, &id.replace('-', "")[..24]);
@@ -117,16 +123,63 @@ async fn next(Extract(slots): Extract<Arc<Slots>>, ConnectInfo(caller): ConnectI
     response
 }
 
-async fn response(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, body: Bytes) -> Reply {
-    let slot = slots.of(&id);
-    let reply = slot.state.lock().response(&id, body);
-    slot.answered(&reply);
-    reply
+async fn answer(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Reply {
+    let mut receiving =
+        Receiving { slot: slots.of(&id).clone(), id, sent: Some(Sent::CutOff("no more came".to_owned())) };
+    let mode = headers.get(response::MODE).map(HeaderValue::as_bytes);
+    let sent = match mode {
+        None | Some(b"streaming" | b"buffered") => response::receive(&headers, body).await,
+        Some(mode) => {
+            let message = format!("the response mode is {:?}: expected streaming", String::from_utf8_lossy(mode));
+            let complaint = Complaint { kind: "Runtime.InvalidResponseModeHeader".to_owned(), message };
+            receiving.end(Sent::Failed(complaint));
+            return Reply::UnknownMode;
+        }
+    };
+    receiving.end(sent)
 }
 
-async fn error(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, body: Bytes) -> Reply {
+/// An answer that is being read: however the call ends, its invocation does too.
+struct Receiving {
+    slot: Arc<Slot>,
+    id: String,
+    /// What is told of a call that is dropped with its connection.
+    sent: Option<Sent>,
+}
+
+impl Receiving {
+    fn end(&mut self, sent: Sent) -> Reply {
+        self.sent = None;
+        let cut_off = matches!(sent, Sent::CutOff(_));
+        let reply = self.slot.state.lock().response(&self.id, sent);
+        if !cut_off {
+            self.slot.answered(&reply);
+        } else if reply == Reply::Accepted {
+            warn!(request_id = self.id, "an answer was cut off");
+            let (slot, id) = (self.slot.clone(), std::mem::take(&mut self.id));
+            tokio::spawn(async move {
+                tokio::time::sleep(CUT_OFF).await;
+                let mut state = slot.state.lock();
+                if state.request_id() == Some(id.as_str()) {
+                    slot.give_up(&mut state);
+                }
+            });
+        }
+        reply
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        if let Some(sent) = self.sent.take() {
+            self.end(sent);
+        }
+    }
+}
+
+async fn error(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Reply {
     let slot = slots.of(&id);
-    let reply = slot.state.lock().error(&id, complaint(&body));
+    let reply = slot.state.lock().error(&id, response::error(&headers, &body));
     slot.answered(&reply);
     reply
 }
@@ -134,20 +187,16 @@ async fn error(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, body
 async fn init_error(
     Extract(slots): Extract<Arc<Slots>>,
     ConnectInfo(caller): ConnectInfo<SocketAddr>,
+    headers: HeaderMap,
     body: Bytes,
 ) -> Reply {
     slots.called_by(caller);
     let slot = &slots.all[0];
-    let reply = slot.state.lock().init_error(&complaint(&body));
+    let reply = slot.state.lock().init_error(&response::error(&headers, &body));
     if reply == Reply::Accepted {
         slot.progress.send_modify(|progress| progress.init_failed = true);
     }
     reply
-}
-
-async fn unknown_path() -> Response {
-    let body = json!({"errorType": "NotFound", "errorMessage": "this is the Lambda Runtime API 2018-06-01; extensions, telemetry and restore are not offered"});
-    (StatusCode::NOT_FOUND, Json(body)).into_response()
 }
 
 impl Slots {
@@ -161,7 +210,7 @@ impl Slots {
         let taken = self.all.iter().filter(|slot| slot.progress.borrow().waiting);
         let mut refused = Reply::WrongState;
         for slot in free.chain(taken) {
-            match slot.state.lock().ask() {
+            match slot.ask() {
                 Ok(()) => return Ok(slot),
                 Err(reply) => refused = reply,
             }
@@ -210,8 +259,23 @@ impl Slot {
             ended: CancellationToken::new(),
             queue,
             arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{function}"),
+            latest: Mutex::default(),
         };
         (Arc::new(slot), changes)
+    }
+
+    /// Whoever asks for work has nothing in flight: what was cut off is given up.
+    fn ask(&self) -> Result<(), Reply> {
+        let mut state = self.state.lock();
+        self.give_up(&mut state);
+        state.ask()
+    }
+
+    /// Under the state's lock, so that the deadline is not that of the next invocation.
+    fn give_up(&self, state: &mut State) {
+        if state.give_up() {
+            self.progress.send_modify(|progress| progress.deadline = None);
+        }
     }
 
     fn answered(&self, reply: &Reply) {
@@ -236,24 +300,6 @@ pub fn cut(mut text: String, most: usize) -> String {
     text
 }
 
-/// The error body that runtimes send; anything else is kept as the message.
-fn complaint(body: &[u8]) -> Complaint {
-    #[derive(Deserialize)]
-    #[serde(rename_all = "camelCase")]
-    struct Form {
-        error_message: Option<String>,
-        error_type: Option<String>,
-    }
-    let form = serde_json::from_slice(body).unwrap_or_else(|_not_json| Form {
-        error_message: Some(String::from_utf8_lossy(&body[..body.len().min(LONGEST_MESSAGE)]).into_owned()),
-        error_type: None,
-    });
-    Complaint {
-        kind: cut(form.error_type.unwrap_or_else(|| "FunctionError".to_owned()), LONGEST_KIND),
-        message: cut(form.error_message.unwrap_or_default(), LONGEST_MESSAGE),
-    }
-}
-
 impl IntoResponse for Reply {
     fn into_response(self) -> Response {
         let (status, kind, message) = match self {
@@ -263,6 +309,9 @@ impl IntoResponse for Reply {
             }
             Self::WrongState => {
                 (StatusCode::FORBIDDEN, "InvalidStateTransition", "this call is not allowed in the present state")
+            }
+            Self::UnknownMode => {
+                (StatusCode::BAD_REQUEST, "InvalidFunctionResponseMode", "the response mode is not streaming")
             }
             Self::TooLarge => {
                 (StatusCode::PAYLOAD_TOO_LARGE, "RequestEntityTooLarge", "the answer is larger than 6 MiB")

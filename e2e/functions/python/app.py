@@ -1,6 +1,7 @@
 """The function that the conformance tests run in each language, on AWS's Python client."""
 
 import base64
+import os
 import sys
 import time
 
@@ -14,7 +15,9 @@ def answer(event, context):
         "function": context.function_name,
         "request": context.aws_request_id,
         "remaining": str(context.get_remaining_time_in_millis()),
+        "process": str(os.getpid()),
     }
+    time.sleep(int(os.environ.get("SLEEP_MS", "0")) / 1000)
     records = []
     for record in (record for partition in event["records"].values() for record in partition):
         value = text(record["value"])

@@ -5,14 +5,18 @@
 
 use aws_lambda_events::kafka::{KafkaEvent, KafkaRecord};
 use base64::{Engine, engine::general_purpose::STANDARD};
-use lambda_runtime::{Context, Error, LambdaEvent, run, service_fn};
+use lambda_runtime::{Context, Error, LambdaEvent, run, run_concurrent, service_fn};
 use serde::{Serialize, de::IgnoredAny};
 use serde_json::Value;
 use std::{
     collections::BTreeMap,
     env,
-    process::exit,
+    process::{self, exit},
     str::FromStr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, SystemTime},
 };
 use tokio::time::sleep;
@@ -73,8 +77,9 @@ struct Behaviour {
     headers: bool,
     /// This JSON is the answer.
     answer: Option<Value>,
-    /// What Lambda's context says is in each record's headers.
+    /// What Lambda's context says is in each record's headers, and how many events the process works on.
     tell_context: bool,
+    in_flight: AtomicUsize,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -83,8 +88,12 @@ async fn main() -> Result<(), Error> {
         // What a function costs that looks at nothing: the client's part alone.
         return run(service_fn(async |_: LambdaEvent<IgnoredAny>| Ok::<_, Error>(Value::Null))).await;
     }
-    let behaviour = &Behaviour::from_env()?;
-    run(service_fn(async |event: LambdaEvent<KafkaEvent>| behaviour.answer(event).await)).await
+    let behaviour = Arc::new(Behaviour::from_env()?);
+    run_concurrent(service_fn(move |event: LambdaEvent<KafkaEvent>| {
+        let behaviour = behaviour.clone();
+        async move { behaviour.answer(event).await }
+    }))
+    .await
 }
 
 impl Behaviour {
@@ -101,14 +110,22 @@ impl Behaviour {
             headers: variable("HEADERS")?.unwrap_or(false),
             answer: variable("ANSWER")?,
             tell_context: variable("TELL_CONTEXT")?.unwrap_or(false),
+            in_flight: AtomicUsize::new(0),
         })
     }
 
     async fn answer(&self, event: LambdaEvent<KafkaEvent>) -> Result<Answer, Error> {
+        let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
+        let answer = self.answer_beside(event, in_flight).await;
+        self.in_flight.fetch_sub(1, Ordering::Relaxed);
+        answer
+    }
+
+    async fn answer_beside(&self, event: LambdaEvent<KafkaEvent>, in_flight: usize) -> Result<Answer, Error> {
         if let (Some(answer), None) = (&self.answer, &self.answer_on) {
             return Ok(Answer::Literal(answer.clone()));
         }
-        let headers = if self.tell_context { headers(&event.context) } else { BTreeMap::new() };
+        let headers = if self.tell_context { headers(&event.context, in_flight) } else { BTreeMap::new() };
         let (mut records, mut failures) = (Vec::new(), Vec::new());
         for record in event.payload.records.into_values().flatten() {
             let place = (record.topic.clone(), record.partition, record.offset);
@@ -149,12 +166,14 @@ impl Behaviour {
     }
 }
 
-fn headers(context: &Context) -> BTreeMap<String, String> {
+fn headers(context: &Context, in_flight: usize) -> BTreeMap<String, String> {
     let remaining = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let told = [
         ("function", context.env_config.function_name.clone()),
         ("request", context.request_id.clone()),
         ("remaining", remaining.as_millis().to_string()),
+        ("process", process::id().to_string()),
+        ("in-flight", in_flight.to_string()),
     ];
     told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

@@ -1,0 +1,159 @@
+//! A function in a container beside the runner, with several invocations in flight in its one
+//! process: AWS's clients take as many at once as `AWS_LAMBDA_MAX_CONCURRENCY` says. The container
+//! is a process here; that it is one in a pod is for the tests on Kubernetes.
+
+use nix::sys::signal::Signal;
+use std::{collections::BTreeSet, net::SocketAddr, process::Stdio, time::Duration};
+use tempfile::TempDir;
+use tidemill_api::Ordering;
+use tidemill_e2e::{
+    bed::{Bed, dead_letters, numbered},
+    go,
+    language::Language,
+    letter::headers,
+    process::signal,
+    python,
+    runner::{Runner, function, trigger},
+    tally::Tally,
+    wait::{PATIENCE, until},
+};
+use tidemill_runner::config::{Code, Config};
+use tidemill_testbed::programs;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    process::{Child, Command},
+    task::spawn_blocking,
+};
+
+const CONCURRENCY: u32 = 4;
+const RECORDS: usize = 60;
+
+struct Scene {
+    bed: Bed,
+    input: String,
+    output: String,
+    config: Config,
+    api: SocketAddr,
+    command: Vec<String>,
+    folder: TempDir,
+}
+
+impl Scene {
+    /// Each record is an invocation of its own, and takes a while.
+    async fn set(test: &str, command: Vec<String>) -> Self {
+        let bed = Bed::start(test).await;
+        let input = bed.topic("in", 1, &[]).await;
+        let output = bed.topic("out", 1, &[]).await;
+        let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let api = free.local_addr().expect("an address");
+        let mut config = function(&bed, &input, Some(&output), &[]);
+        config.code = Code::Image { api };
+        config.plan.concurrency = CONCURRENCY;
+        let kafka = trigger(&mut config);
+        kafka.ordering = Ordering::None;
+        kafka.batch.max_records = 1;
+        bed.produce(&input, &numbered(RECORDS, 50, 1)).await;
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        Self { bed, input, output, config, api, command, folder }
+    }
+
+    /// The function's process, as a container would start it.
+    async fn process(&self) -> Child {
+        let open = async || TcpStream::connect(self.api).await.ok();
+        drop(until("the runner to listen", PATIENCE, open).await);
+        Command::new(&self.command[0])
+            .args(&self.command[1..])
+            .current_dir(self.folder.path())
+            .env("LAMBDA_TASK_ROOT", self.folder.path())
+            .env("AWS_LAMBDA_RUNTIME_API", self.api.to_string())
+            .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
+            .env("AWS_LAMBDA_FUNCTION_NAME", "e2e")
+            .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
+            .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
+            .env("SLEEP_MS", "200")
+            .env("TELL_CONTEXT", "true")
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the function starts")
+    }
+}
+
+fn rust() -> Vec<String> {
+    vec![programs::own("echo").expect("it is built with the tests").display().to_string()]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_process_has_as_many_invocations_in_flight_as_it_may() {
+    let go = spawn_blocking(go::function).await.expect("building does not panic").display().to_string();
+    for (name, command) in [("rust", rust()), ("go", vec![go])] {
+        let scene = Scene::set(&format!("at-once-{name}"), command).await;
+        let runner = Runner::start(&scene.config);
+        let process = scene.process().await;
+        let pid = process.id().expect("it runs").to_string();
+        scene.bed.drained(&scene.input, &scene.input).await;
+        let outputs = scene.bed.records(&scene.output).await;
+        Tally::of(&outputs, RECORDS).exactly_once();
+        let told = |name: &str| outputs.iter().map(|output| headers(output)[name].clone()).collect::<BTreeSet<_>>();
+        assert_eq!(told("process"), BTreeSet::from([pid]), "{name}");
+        let expected = (1..=CONCURRENCY).map(|count| count.to_string()).collect::<BTreeSet<_>>();
+        assert_eq!(told("in-flight"), expected, "{name}: up to {CONCURRENCY} at once, and never more");
+        assert_eq!(told("request").len(), RECORDS, "{name}: each invocation has an id of its own");
+        assert!(!runner.log().contains("is not known"), "{name}: the runner knows the process");
+        let totals = runner.stop().await;
+        assert_eq!((totals.r#in, totals.out, totals.invocations), (60, 60, 60), "{name}");
+        drop(process);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_with_a_process_for_each_is_served_as_well() {
+    let python = spawn_blocking(python::with_client).await.expect("installing does not panic").display().to_string();
+    let command = [python.as_str(), "-m", "awslambdaric", "app.answer"].map(str::to_owned).to_vec();
+    let scene = Scene::set("at-once-python", command).await;
+    Language::Python.write(scene.folder.path());
+    let runner = Runner::start(&scene.config);
+    // Its children end by themselves when nobody serves them any more.
+    let _process = scene.process().await;
+    scene.bed.drained(&scene.input, &scene.input).await;
+    let outputs = scene.bed.records(&scene.output).await;
+    Tally::of(&outputs, RECORDS).exactly_once();
+    let processes: BTreeSet<_> = outputs.iter().map(|output| headers(output)["process"].clone()).collect();
+    assert_eq!(processes.len(), CONCURRENCY as usize);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn all_that_was_in_flight_is_tried_again_when_the_process_ends() {
+    let scene = Scene::set("at-once-killed", rust()).await;
+    let runner = Runner::start(&scene.config);
+    let mut process = scene.process().await;
+    drop(scene.bed.records_when(&scene.output, 10).await);
+    signal(process.id().expect("it runs") as i32, Signal::SIGKILL);
+    process.wait().await.expect("it has ended");
+    let _next = scene.process().await;
+    scene.bed.drained(&scene.input, &scene.input).await;
+    Tally::of(&scene.bed.records(&scene.output).await, RECORDS).exactly_once();
+    assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, [], "one end is not the last attempt");
+    let totals = runner.stop().await;
+    let again = totals.invocations - RECORDS as u64;
+    assert!((1..=u64::from(CONCURRENCY)).contains(&again), "{again} were in flight");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_one_ends_the_process_and_no_other_record() {
+    let mut scene = Scene::set("at-once-late", rust()).await;
+    scene.config.plan.timeout = Duration::from_millis(500);
+    let runner = Runner::start(&scene.config);
+    let mut process = scene.process().await;
+    drop(scene.bed.records_when(&scene.output, 4).await);
+    // It does not answer any more, and has not ended.
+    signal(process.id().expect("it runs") as i32, Signal::SIGSTOP);
+    let status = tokio::time::timeout(PATIENCE, process.wait()).await.expect("it is killed").expect("it has ended");
+    assert!(!status.success(), "{status}");
+    let _next = scene.process().await;
+    scene.bed.drained(&scene.input, &scene.input).await;
+    Tally::of(&scene.bed.records(&scene.output).await, RECORDS).exactly_once();
+    assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, []);
+    runner.stop().await;
+}

@@ -1,0 +1,261 @@
+//! The Runtime API by its bytes: answers in one piece, streamed, ended by trailers, cut off, too
+//! large, in the wrong state; and what is refused.
+
+use bytes::Bytes;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+use tidemill_runner::{
+    invocation::{Failed, LARGEST_ANSWER, Outcome},
+    pool::{Pool, Source},
+};
+use tidemill_service::admin::Readiness;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpStream},
+    task::JoinHandle,
+};
+use tokio_util::sync::CancellationToken;
+
+const ID: &str = "11111111-2222-3333-4444-555555555555";
+
+/// A function of one slot, whose process is the test.
+struct Scene {
+    pool: Arc<Pool>,
+    api: SocketAddr,
+}
+
+impl Scene {
+    async fn set(timeout: Duration) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let api = listener.local_addr().expect("an address");
+        let source = Source::Image { listener, function: "f".to_owned() };
+        Self { pool: Arc::new(Pool::start(source, 1, timeout, &Readiness::default())), api }
+    }
+
+    /// An invocation that the process has taken.
+    async fn invocation(&self) -> JoinHandle<Outcome> {
+        let pool = self.pool.clone();
+        let invocation = tokio::spawn(async move {
+            pool.invoke(ID.to_owned(), Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
+        });
+        let next = self.call("GET", "runtime/invocation/next").await;
+        assert_eq!(next.status().as_u16(), 200);
+        assert_eq!(next.headers()["lambda-runtime-aws-request-id"], ID);
+        invocation
+    }
+
+    async fn call(&self, method: &str, path: &str) -> reqwest::Response {
+        let method = method.parse().expect("a method");
+        let url = format!("http://{}/2018-06-01/{path}", self.api);
+        reqwest::Client::new().request(method, url).send().await.expect("an answer")
+    }
+
+    /// Posts an answer as it is given: headers, an empty line, a body.
+    async fn post(&self, rest: &[u8]) -> TcpStream {
+        let mut connection = TcpStream::connect(self.api).await.expect("a connection");
+        let line = format!("POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nhost: x\r\n");
+        connection.write_all(line.as_bytes()).await.expect("it is written");
+        connection.write_all(rest).await.expect("it is written");
+        connection
+    }
+
+    async fn answered(&self, rest: &[u8]) -> u16 {
+        let mut connection = self.post(rest).await;
+        let mut line = [0; 12];
+        connection.read_exact(&mut line).await.expect("an answer");
+        std::str::from_utf8(&line[9..]).expect("text").parse().expect("a status")
+    }
+}
+
+const STREAM: &str = "transfer-encoding: chunked\r\nlambda-runtime-function-response-mode: streaming\r\n";
+const PRELUDE: &str = "content-type: application/vnd.awslambda.http-integration-response\r\n";
+/// `{"errorType":"Other","errorMessage":"the mill stands"}`
+const ERROR: &str = "eyJlcnJvclR5cGUiOiJPdGhlciIsImVycm9yTWVzc2FnZSI6InRoZSBtaWxsIHN0YW5kcyJ9";
+
+fn chunked(headers: &str, chunks: &[&str], trailers: &str) -> Vec<u8> {
+    let mut text = format!("{headers}\r\n");
+    for chunk in chunks {
+        text += &format!("{:x}\r\n{chunk}\r\n", chunk.len());
+    }
+    (text + "0\r\n" + trailers + "\r\n").into_bytes()
+}
+
+fn failed(kind: &str, message: &str) -> Outcome {
+    Err(Failed::Function { kind: kind.to_owned(), message: message.to_owned() })
+}
+
+#[tokio::test]
+async fn a_stream_is_an_answer_unless_it_ends_with_an_error() {
+    let done = |text: &'static str| Ok(Bytes::from_static(text.as_bytes()));
+    let kind = "Lambda-Runtime-Function-Error-Type: Mill.Stands\r\n";
+    let body = format!("Lambda-Runtime-Function-Error-Body: {ERROR}\r\n");
+    let (both, mute) = (format!("{kind}{body}"), "Lambda-Runtime-Function-Error-Body: mute!\r\n");
+    let announced =
+        format!("{STREAM}trailer: Lambda-Runtime-Function-Error-Type, Lambda-Runtime-Function-Error-Body\r\n");
+    let with_prelude = format!("{STREAM}{PRELUDE}");
+    let chunks = ["{\"rec", "ords\"", ":[]}"];
+    let chunked_only = "transfer-encoding: chunked\r\n";
+    // What `lambda_runtime` writes of an error: text at the end of the body.
+    let as_text = format!("{kind}Lambda-Runtime-Function-Error-Body: dGhlIG1pbGwgc3RhbmRz\r\n");
+    let cases = [
+        ("whole", chunked(STREAM, &chunks, ""), done("{\"records\":[]}")),
+        ("empty", chunked(STREAM, &[], ""), done("")),
+        ("not called a stream", chunked(chunked_only, &chunks, ""), done("{\"records\":[]}")),
+        (
+            "a status and headers before",
+            chunked(&with_prelude, &["{\"statusCode\":200}\0\0\0\0\0", "\0\0\0null"], ""),
+            done("null"),
+        ),
+        ("announced trailers, none sent", chunked(&announced, &chunks, ""), done("{\"records\":[]}")),
+        ("trailers", chunked(&announced, &chunks, &both), failed("Mill.Stands", "the mill stands")),
+        ("trailers that were not announced", chunked(STREAM, &chunks, &both), failed("Mill.Stands", "the mill stands")),
+        (
+            "trailers of what is no stream",
+            chunked(chunked_only, &chunks, &both),
+            failed("Mill.Stands", "the mill stands"),
+        ),
+        ("only a type", chunked(STREAM, &chunks, kind), failed("Mill.Stands", "")),
+        ("only an error", chunked(STREAM, &chunks, &body), failed("Other", "the mill stands")),
+        (
+            "an error that is not base64",
+            chunked(STREAM, &chunks, &format!("{kind}{mute}")),
+            failed("Mill.Stands", "mute!"),
+        ),
+        ("trailers before any chunk", chunked(STREAM, &[], &both), failed("Mill.Stands", "the mill stands")),
+        (
+            "trailers as text",
+            chunked(&with_prelude, &["{}\0\0\0\0\0\0\0\0", "[", &as_text], ""),
+            failed("Mill.Stands", "the mill stands"),
+        ),
+        (
+            "their names in an answer",
+            chunked(STREAM, &["\"", kind.trim_end(), "\""], ""),
+            done("\"Lambda-Runtime-Function-Error-Type: Mill.Stands\""),
+        ),
+        (
+            "buffered by name",
+            b"content-length: 4\r\nlambda-runtime-function-response-mode: buffered\r\n\r\nnull".to_vec(),
+            done("null"),
+        ),
+    ];
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    for (name, request, expected) in cases {
+        let invocation = scene.invocation().await;
+        assert_eq!(scene.answered(&request).await, 202, "{name}");
+        assert_eq!(invocation.await.expect("no panic"), expected, "{name}");
+    }
+    let invocation = scene.invocation().await;
+    let other = b"content-length: 4\r\nlambda-runtime-function-response-mode: steaming\r\n\r\nnull";
+    assert_eq!(scene.answered(other).await, 400);
+    let expected = failed("Runtime.InvalidResponseModeHeader", "the response mode is \"steaming\": expected streaming");
+    assert_eq!(invocation.await.expect("no panic"), expected);
+}
+
+#[tokio::test]
+async fn six_mebibytes_are_the_most_however_they_come() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    for (length, status) in [(LARGEST_ANSWER, 202), (LARGEST_ANSWER + 1, 413), (LARGEST_ANSWER * 9, 413)] {
+        let (body, half) = (" ".repeat(length), " ".repeat(length / 2));
+        let plain = format!("content-length: {length}\r\n\r\n{body}").into_bytes();
+        for request in [plain, chunked(STREAM, &[&half, &body[half.len()..]], "")] {
+            let invocation = scene.invocation().await;
+            // One that is far too large is refused before its end.
+            if length <= LARGEST_ANSWER * 8 {
+                assert_eq!(scene.answered(&request).await, status, "{length}");
+            } else {
+                let mut connection = TcpStream::connect(scene.api).await.expect("a connection");
+                let line = format!("POST /2018-06-01/runtime/invocation/{ID}/response HTTP/1.1\r\nhost: x\r\n");
+                connection.write_all(line.as_bytes()).await.expect("it is written");
+                drop(connection.write_all(&request).await);
+            }
+            match invocation.await.expect("no panic") {
+                Ok(answer) => assert_eq!((answer.len(), status), (length, 202)),
+                Err(failed) => assert_eq!((failed.kind(), status), ("Function.ResponseSizeTooLarge", 413)),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_cut_off_is_no_answer() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    let beginning = format!("{STREAM}\r\n4\r\nnull\r\n");
+    let broken = format!("{STREAM}\r\n4\r\nnull\r\nno size\r\n");
+    let short = "content-length: 8\r\n\r\nnull".to_owned();
+    let unfinished_trailers = format!("{STREAM}\r\n4\r\nnull\r\n0\r\nLambda-Runtime-Function");
+    for request in [beginning.clone(), broken, short, unfinished_trailers] {
+        let invocation = scene.invocation().await;
+        drop(scene.post(request.as_bytes()).await);
+        let failed = invocation.await.expect("no panic").expect_err(&request);
+        assert_eq!(failed.kind(), "Runtime.TruncatedResponse", "{request}: {failed}");
+    }
+    // The process lives and asks again: its next invocation begins, and has its own time.
+    let cut_off = scene.invocation().await;
+    drop(scene.post(beginning.as_bytes()).await);
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(!cut_off.is_finished(), "its process may end yet");
+    let next = scene.invocation().await;
+    assert_eq!(cut_off.await.expect("no panic").expect_err("cut off").kind(), "Runtime.TruncatedResponse");
+    assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 202);
+    assert_eq!(next.await.expect("no panic"), Ok(Bytes::from_static(b"null")));
+}
+
+#[tokio::test]
+async fn a_stream_that_stands_still_is_late() {
+    let scene = Scene::set(Duration::from_millis(300)).await;
+    let invocation = scene.invocation().await;
+    let held = scene.post(format!("{STREAM}\r\n4\r\nnull\r\n").as_bytes()).await;
+    assert_eq!(invocation.await.expect("no panic"), Err(Failed::Timeout(Duration::from_millis(300))));
+    drop(held);
+}
+
+#[tokio::test]
+async fn a_call_in_the_wrong_state_or_of_another_id_changes_nothing() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    let status = async |method, path: String| scene.call(method, &path).await.status().as_u16();
+    let of = |id, call| format!("runtime/invocation/{id}/{call}");
+    assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 403, "nothing is in flight");
+    let invocation = scene.invocation().await;
+    assert_eq!(status("GET", "runtime/invocation/next".to_owned()).await, 403);
+    assert_eq!(status("POST", "runtime/init/error".to_owned()).await, 403);
+    assert_eq!(status("POST", of("another", "response")).await, 400);
+    assert_eq!(status("POST", of("another", "error")).await, 400);
+    assert_eq!(status("GET", of(ID, "response")).await, 405);
+    assert!(!invocation.is_finished());
+    assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 202);
+    assert_eq!(status("POST", of(ID, "response")).await, 403, "answered before");
+    assert_eq!(invocation.await.expect("no panic"), Ok(Bytes::from_static(b"null")));
+
+    let invocation = scene.invocation().await;
+    let url = format!("http://{}/2018-06-01/{}", scene.api, of(ID, "error"));
+    let error = reqwest::Client::new().post(url).header("Lambda-Runtime-Function-Error-Type", "Runtime.Header");
+    let answer = error.body("no JSON").send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 202);
+    assert_eq!(invocation.await.expect("no panic"), failed("Runtime.Header", "no JSON"));
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_refused_with_the_reason() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    let calls = [
+        ("POST", "2020-01-01/extension/register", "Extension.NotSupported", "extensions are not offered"),
+        ("GET", "2020-01-01/extension/event/next", "Extension.NotSupported", "extensions are not offered"),
+        ("GET", "2018-06-01/runtime/restore/next", "Restore.NotSupported", "snapshot"),
+        ("POST", "2018-06-01/runtime/restore/error", "Restore.NotSupported", "snapshot"),
+        ("PUT", "2020-08-15/logs", "Logs.NotSupported", "Logs API"),
+        ("PUT", "2022-07-01/telemetry", "Telemetry.NotSupported", "/metrics"),
+        ("GET", "2018-06-01/ping", "NotFound", "no such call"),
+    ];
+    for (method, path, kind, part) in calls {
+        let request =
+            reqwest::Client::new().request(method.parse().expect("a method"), format!("http://{}/{path}", scene.api));
+        let answer = request.send().await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), 404, "{path}");
+        let body: serde_json::Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        assert_eq!(body["errorType"], kind, "{path}");
+        assert!(body["errorMessage"].as_str().is_some_and(|text| text.contains(part)), "{path}: {body}");
+    }
+    // None of them was taken for the function's process: it may still begin.
+    let invocation = scene.invocation().await;
+    assert_eq!(scene.answered(b"content-length: 4\r\n\r\nnull").await, 202);
+    assert!(invocation.await.expect("no panic").is_ok());
+}
