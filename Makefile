@@ -51,11 +51,13 @@ deny: target ## Licences, bans and sources of all dependencies
 generate: target ## Write the files that are made from code
 	$(CARGO) run --release -p xtask -- crds
 	$(CARGO) run --release -p xtask -- simulate
+	$(CARGO) run --release -p xtask -- proto
 	./scripts/chart-docs.sh
 
 check-generated: target
 	$(CARGO) run --release -p xtask -- crds --check
 	$(CARGO) run --release -p xtask -- simulate --check
+	$(CARGO) run --release -p xtask -- proto --check
 	./scripts/chart-docs.sh --check
 
 bench: setup-test build ## Measure; ONLY=runner beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions

@@ -3,6 +3,7 @@
 
 mod crds;
 mod images;
+mod proto;
 mod simulate;
 
 use anyhow::{Context, Result};
@@ -30,6 +31,8 @@ enum Task {
         #[arg(long)]
         check: bool,
     },
+    /// proto/: Rust types of the Protobuf messages, and what was released of them.
+    Proto(proto::Args),
     /// target/images/: an image of each program, from what `cargo build --release` made.
     Images(images::Args),
 }
@@ -42,6 +45,7 @@ fn main() -> Result<()> {
     match args.task {
         Task::Crds { check } => crds::run(root, check),
         Task::Simulate { check } => simulate::run(root, check),
+        Task::Proto(args) => proto::run(root, &args),
         Task::Images(args) => images::run(root, &args),
     }
 }
