@@ -12,7 +12,7 @@ PACKAGES := clang cmake libcurl4-openssl-dev libssl-dev maven pkg-config redis-s
 TEST_PACKAGES := $(PACKAGES) autoconf automake chromium g++ libtool make python3-venv
 CLUSTER_PACKAGES := conntrack containerd containernetworking-plugins etcd-server iproute2 iptables mount runc
 
-.PHONY: help setup setup-test target build demo test lint fmt deny generate check-generated bench images testbed-up testbed-down
+.PHONY: help setup setup-test target build demo test lint fmt deny generate check-generated fuzz bench images testbed-up testbed-down
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -59,6 +59,9 @@ check-generated: target
 	$(CARGO) run --release -p xtask -- simulate --check
 	$(CARGO) run --release -p xtask -- proto --check
 	./scripts/chart-docs.sh --check
+
+fuzz: setup-test ## Random input for the parsers, 20 s each; RUNS=10000000 for so many each, ONLY=filter for one
+	./scripts/fuzz.sh $(or $(ONLY),all) $(RUNS)
 
 bench: setup-test build ## Measure; ONLY=runner beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions
 	$(BIN)/testbed kafka start

@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use tidemill_api::{Delivery, plan::OutputPlan};
-use tidemill_runner::{answer, record::Record};
+use tidemill_runner::{answer, encode::Encodings, record::Record};
 
 static OUTPUT: LazyLock<OutputPlan> = LazyLock::new(|| OutputPlan {
     cluster: "default/main".to_owned(),
@@ -18,7 +18,7 @@ static BATCH: LazyLock<Vec<Record>> =
 
 fuzz_target!(|body: &[u8]| {
     for output in [None, Some(&*OUTPUT)] {
-        let Ok(answer) = answer::read(body, &BATCH, output) else { continue };
+        let Ok(answer) = answer::read(body, &BATCH, output, &Encodings::default()) else { continue };
         // Each record is done, failed or dropped: never more than there are, and none twice.
         assert!(answer.failures.len() + answer.dropped <= BATCH.len());
         assert!(answer.failures.keys().all(|index| *index < BATCH.len()));

@@ -177,8 +177,8 @@ fn related(
     if failures.is_empty() && dropped.is_empty() {
         return Ok(answer);
     }
-    let place = |(index, record): (usize, &Record)| ((&*record.topic, record.partition, record.offset), index);
-    let positions: HashMap<(&str, i32, i64), usize> = records.iter().enumerate().map(place).collect();
+    let places = records.iter().map(|record| (&*record.topic, record.partition, record.offset));
+    let positions: HashMap<(&str, i32, i64), usize> = places.zip(0..).collect();
     let find = |list, item: &ItemForm| {
         let Identifier { partition, offset } = &item.item_identifier;
         let found = partition.rsplit_once('-').and_then(|(topic, number)| {
