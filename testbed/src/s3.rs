@@ -19,9 +19,17 @@ pub fn service() -> Result<Daemon> {
 pub fn start() -> Result<Daemon> {
     let s3 = service()?;
     if s3.pid().is_none() {
-        let folder = s3.folder().join("objects").display().to_string();
-        let arguments = ["s3", "serve", "--folder", &folder, "--addr", &s3.address.to_string()].map(str::to_owned);
-        s3.start(programs::own("testbed")?, &arguments, Duration::from_secs(10))?;
+        serve(&s3)?;
     }
     Ok(s3)
+}
+
+/// Starts an S3.
+///
+/// # Errors
+/// When the `testbed` program is not built.
+pub fn serve(s3: &Daemon) -> Result<()> {
+    let folder = s3.folder().join("objects").display().to_string();
+    let arguments = ["s3", "serve", "--folder", &folder, "--addr", &s3.address.to_string()].map(str::to_owned);
+    s3.start(programs::own("testbed")?, &arguments, Duration::from_secs(10))
 }
