@@ -7,6 +7,7 @@
 pub mod bed;
 pub mod confluent;
 pub mod disk;
+pub mod faults;
 pub mod figures;
 pub mod go;
 pub mod kube;

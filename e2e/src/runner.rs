@@ -126,6 +126,15 @@ impl Runner {
     /// When it cannot be started.
     #[must_use]
     pub fn start_with(config: &Config, environment: &[(&str, &str)]) -> Self {
+        Self::start_inside(config, environment, &[])
+    }
+
+    /// Starts it by another command, such as `ip netns exec NAME`.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start_inside(config: &Config, environment: &[(&str, &str)], inside: &[&str]) -> Self {
         if let TriggerPlan::Kafka(kafka) = &config.plan.trigger {
             // As the operator and `up` do before a function's first runner.
             let connection = Connection::plaintext(&config.bootstrap_servers);
@@ -139,8 +148,10 @@ impl Runner {
         fs::write(&file, serde_json::to_vec_pretty(config).expect("JSON")).expect("the folder can be written");
         let log = File::create(folder.path().join("log")).expect("the folder can be written");
         let program = programs::own("tidemill").expect("tidemill is built");
-        let mut child = child::command(&Launcher::at(program.clone()), program)
-            .args(["runner", "--report", "--config"])
+        let own = program.display().to_string();
+        let words: Vec<&str> = inside.iter().copied().chain([own.as_str(), "runner", "--report", "--config"]).collect();
+        let mut child = child::command(&Launcher::at(program), words[0])
+            .args(&words[1..])
             .arg(&file)
             .envs(environment.iter().copied())
             .stdin(Stdio::null())
@@ -231,6 +242,15 @@ impl Runner {
         let (status, totals) = self.ended().await;
         assert!(status.success(), "the runner ended with {status}");
         totals
+    }
+
+    /// How it has ended, where it has.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    #[must_use]
+    pub fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().expect("it can be asked for")
     }
 
     async fn ended(mut self) -> (ExitStatus, Totals) {

@@ -141,7 +141,7 @@ async fn what_was_missing_is_found_when_it_comes() {
             "apiVersion: tidemill.dev/v1alpha1\nkind: Topic\nmetadata: {{name: {name}}}\nspec: {{cluster: main, topicName: {topic}, partitions: 2}}\n---\n"
         )
     };
-    kube.apply(&(topic("in", &input) + &topic("out", &output))).expect("topics");
+    kube.apply(&[topic("in", &input), topic("out", &output)].concat()).expect("topics");
     kube.condition("fn", "echo", "Ready", "True").await;
     kube.bed.produce(&input, &numbered(10, 50, 2)).await;
     kube.bed.drained(&input, &input).await;

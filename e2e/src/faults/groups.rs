@@ -1,0 +1,268 @@
+//! The groups that work on the input, one for each promise, and the runners in them.
+
+use super::{clock::Clock, ledger::Promise, network::Network};
+use crate::{
+    bed::Bed,
+    process::{self, Process},
+    runner::{Runner, function, trigger, with},
+};
+use nix::{
+    sys::signal::{Signal, kill},
+    unistd::Pid,
+};
+use std::time::Duration;
+use tidemill_api::{Delivery, Ordering, S3Destination, plan::FailurePlan};
+use tidemill_embedded::s3::{ACCESS_KEY, SECRET_KEY};
+use tidemill_runner::config::Config;
+use tidemill_testbed::programs::own;
+
+/// The bucket for failed records.
+pub const BUCKET: &str = "faults";
+
+/// How a group works.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// `ordering: partition`.
+    Partition,
+    /// `ordering: key`, four lanes.
+    Key,
+    /// `delivery: exactlyOnce`.
+    ExactlyOnce,
+    /// `notify`, which writes Redis.
+    Redis,
+    /// A function that does not like some records; those go to S3.
+    S3,
+}
+
+impl Mode {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Partition, Self::Key, Self::ExactlyOnce, Self::Redis, Self::S3];
+
+    /// Its name in messages and topics.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Partition => "partition",
+            Self::Key => "key",
+            Self::ExactlyOnce => "exactlyOnce",
+            Self::Redis => "redis",
+            Self::S3 => "s3",
+        }
+    }
+
+    /// What it promises.
+    #[must_use]
+    pub const fn promise(self) -> Promise {
+        match self {
+            Self::Partition | Self::Key | Self::S3 => Promise::AtLeastOnce,
+            Self::ExactlyOnce | Self::Redis => Promise::Once,
+        }
+    }
+
+    /// Whether it has a second runner, behind the network that can be cut.
+    const fn is_shared(self) -> bool {
+        matches!(self, Self::Partition | Self::Key | Self::ExactlyOnce)
+    }
+
+    /// Where its records come out, where that is a topic.
+    #[must_use]
+    pub fn output(self, bed: &Bed) -> Option<String> {
+        (self != Self::Redis).then(|| bed.unique(&format!("out-{}", self.name())))
+    }
+
+    /// Where its failed records go, where that is a topic.
+    #[must_use]
+    pub fn letters(self, bed: &Bed) -> Option<String> {
+        (self != Self::S3).then(|| bed.unique(&format!("failed-{}", self.name())))
+    }
+
+    fn config(self, bed: &Bed, input: &str, redis: &str) -> Config {
+        let program = own(if self == Self::Redis { "notify" } else { "echo" }).expect("the function is built");
+        let output = self.output(bed);
+        let mut config = function(bed, input, output.as_deref(), &[&program.display().to_string()]);
+        trigger(&mut config).group = bed.unique(self.name());
+        trigger(&mut config).batch.window = tidemill_api::Duration::from_millis(400);
+        // Redis may be away for longer than two attempts take.
+        config.plan.retry.attempts = 1_000;
+        match self {
+            Self::Partition => {}
+            Self::Key => {
+                trigger(&mut config).ordering = Ordering::Key;
+                trigger(&mut config).batch.max_records = 10;
+                config.plan.concurrency = 4;
+            }
+            Self::ExactlyOnce => {
+                config.plan.output.as_mut().expect("it has an output").delivery = Delivery::ExactlyOnce;
+            }
+            Self::Redis => config = with(config, "REDIS_URL", redis),
+            Self::S3 => {
+                config.plan.retry.attempts = 1;
+                config = with(config, "REPORT_ON", "poison");
+            }
+        }
+        config.plan.on_failure = match self.letters(bed) {
+            Some(topic) => FailurePlan::Topic(topic),
+            None => FailurePlan::S3(S3Destination { bucket: BUCKET.to_owned(), prefix: String::new() }),
+        };
+        config
+    }
+}
+
+/// One runner's place in its group: where it runs, and that it does.
+pub struct Seat {
+    runner: Option<Runner>,
+    config: Config,
+    environment: Vec<(String, String)>,
+    inside: Vec<String>,
+}
+
+impl Seat {
+    /// Starts its runner.
+    pub fn start(&mut self) {
+        let environment: Vec<_> = self.environment.iter().map(|(name, value)| (&**name, &**value)).collect();
+        let inside: Vec<_> = self.inside.iter().map(String::as_str).collect();
+        self.runner = Some(Runner::start_inside(&self.config, &environment, &inside));
+    }
+
+    /// kill -9 of the runner.
+    pub async fn kill(&mut self) {
+        if let Some(runner) = self.runner.take() {
+            runner.kill().await;
+        }
+    }
+
+    /// Sends the runner a signal.
+    pub fn signal(&self, signal: Signal) {
+        if let Some(runner) = &self.runner {
+            process::signal(runner.pid(), signal);
+        }
+    }
+
+    /// The processes of its function.
+    #[must_use]
+    pub fn functions(&self) -> Vec<Process> {
+        self.runner.as_ref().map(Runner::functions).unwrap_or_default()
+    }
+
+    /// Starts a runner again that has ended by itself, as its pod would; answers whether it had.
+    fn tend(&mut self) -> bool {
+        let ended = self.runner.as_mut().is_some_and(|runner| runner.has_ended().is_some());
+        if ended {
+            self.start();
+        }
+        ended
+    }
+
+    /// The last lines of the runner's log.
+    fn last_words(&self) -> String {
+        let log = self.runner.as_ref().map(Runner::log).unwrap_or_default();
+        let lines: Vec<_> = log.lines().rev().take(40).collect();
+        lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+}
+
+/// A group.
+pub struct Group {
+    /// How it works.
+    pub mode: Mode,
+    /// Its runners; the second is behind the network that can be cut.
+    pub seats: Vec<Seat>,
+    /// How often one of them had ended by itself and was started again.
+    pub restarts: usize,
+}
+
+/// Where a group finds what is not Kafka.
+pub struct Surroundings<'a> {
+    /// The network that can be cut.
+    pub network: &'a Network,
+    /// How brokers are reached from there.
+    pub bootstrap: String,
+    /// Redis.
+    pub redis: String,
+    /// S3.
+    pub s3: String,
+}
+
+impl Group {
+    /// Starts its runners.
+    #[must_use]
+    pub fn start(mode: Mode, bed: &Bed, input: &str, surroundings: &Surroundings<'_>) -> Self {
+        let config = mode.config(bed, input, &surroundings.redis);
+        let environment = [
+            ("AWS_ENDPOINT_URL_S3", surroundings.s3.as_str()),
+            ("AWS_ACCESS_KEY_ID", ACCESS_KEY),
+            ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
+        ];
+        let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
+        let seat = |config: Config, inside| Seat { runner: None, config, environment: environment.clone(), inside };
+        let mut seats = vec![seat(config.clone(), Vec::new())];
+        if mode.is_shared() {
+            let there = Config { bootstrap_servers: surroundings.bootstrap.clone(), ..config };
+            seats.push(seat(there, surroundings.network.inside()));
+        }
+        seats.iter_mut().for_each(Seat::start);
+        Self { mode, seats, restarts: 0 }
+    }
+
+    /// Whether runners of it share the work.
+    #[must_use]
+    pub fn is_shared(&self) -> bool {
+        self.mode.is_shared()
+    }
+
+    /// One more runner, whose clock can be set.
+    #[must_use]
+    pub fn with_clock(&self, clock: &Clock) -> Seat {
+        let Seat { config, environment, .. } = &self.seats[0];
+        let config = with(config.clone(), "TELL_CONTEXT", "true");
+        let environment = environment.iter().cloned().chain(clock.variables()).collect();
+        let mut seat = Seat { runner: None, config, environment, inside: Vec::new() };
+        seat.start();
+        seat
+    }
+
+    /// Starts runners again that have ended by themselves.
+    pub fn tend(&mut self) {
+        self.restarts += self.seats.iter_mut().map(Seat::tend).filter(|ended| *ended).count();
+    }
+
+    /// Ends its runners in order.
+    ///
+    /// # Panics
+    /// When one does not end.
+    pub async fn stop(&mut self) {
+        for seat in &mut self.seats {
+            if let Some(runner) = seat.runner.take() {
+                runner.stop().await;
+            }
+        }
+    }
+
+    /// What its runners said last.
+    #[must_use]
+    pub fn last_words(&self) -> String {
+        self.seats.iter().map(Seat::last_words).collect::<Vec<_>>().join("\n--\n")
+    }
+}
+
+impl Seat {
+    /// Ends its runner in order.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn stop(&mut self) {
+        if let Some(runner) = self.runner.take() {
+            runner.stop().await;
+        }
+    }
+}
+
+/// kill -9 of a process that may have ended.
+pub fn end(process: &Process) {
+    if let Err(error) = kill(Pid::from_raw(process.pid), Signal::SIGKILL) {
+        println!("{} has ended by itself: {error}", process.command);
+    }
+}
+
+/// How long a member is missed before its partitions go to others, as the brokers have it.
+pub const SESSION: Duration = Duration::from_secs(10);

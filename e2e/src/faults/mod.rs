@@ -1,0 +1,157 @@
+//! The fault suite: records flow through five groups on three real brokers while one fault after
+//! the other happens, chosen by a seed; unique numbers tell what was lost or repeated.
+//!
+//! docs/faults.md says what is done and how it is judged. It needs root, for namespaces, mounts and
+//! cgroups.
+
+pub mod brokers;
+pub mod clock;
+pub mod feed;
+pub mod groups;
+pub mod ledger;
+pub mod network;
+pub mod outlets;
+pub mod plan;
+pub mod stage;
+pub mod strike;
+pub mod table;
+pub mod volume;
+
+use ledger::{Outcome, Verdict, Window};
+use outlets::{Came, now};
+use plan::{Fault, Schedule};
+use stage::Stage;
+use std::{
+    collections::BTreeSet,
+    process::Command,
+    time::{Duration, Instant},
+};
+use table::{Row, Table};
+use tidemill_testbed::programs::run as run_program;
+
+/// How long the groups may take until all that was acknowledged has come out.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long after that a second copy of what was under way may come: an open transaction of a
+/// runner that is gone lasts 30 s at most.
+const REST: Duration = Duration::from_secs(31);
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Suite {
+    /// Decides all that is left to chance.
+    pub seed: u64,
+    /// Which faults.
+    pub faults: Vec<Fault>,
+    /// For how long; `None` has each fault once, at its shortest.
+    pub lasts: Option<Duration>,
+    /// Records that go in each second.
+    pub per_second: u64,
+}
+
+/// Runs it; answers the table.
+///
+/// # Panics
+/// When the stage cannot be set, or what was struck does not come back.
+pub async fn run(suite: &Suite) -> Table {
+    println!("seed {}", suite.seed);
+    let begun = Instant::now();
+    let mut stage = Stage::set(suite.per_second).await;
+    println!(
+        "{:4.0} s  three brokers, five groups, {} records a second",
+        begun.elapsed().as_secs_f64(),
+        suite.per_second
+    );
+    let first = stage.acknowledged();
+    stage.all_out(&first, PATIENCE).await;
+    let mut table = Table::new(suite.seed);
+    let mut windows = Vec::new();
+    let (started, brief) = (Instant::now(), suite.lasts.is_none());
+    let mut schedule = Schedule::new(suite.seed, &suite.faults, brief);
+    let mut rounds = 0;
+    loop {
+        let over = match suite.lasts {
+            Some(lasts) => started.elapsed() >= lasts,
+            None => rounds == suite.faults.len(),
+        };
+        let (false, Some(round)) = (over, schedule.next()) else { break };
+        rounds += 1;
+        stage.pass(round.calm).await;
+        let (before, struck) = (stage.acknowledged().len(), Instant::now());
+        let from = now();
+        let victim = strike::strike(&mut stage, &round).await;
+        let to = now();
+        let lasted = struck.elapsed();
+        stage.brokers.in_sync().await;
+        let acknowledged = stage.acknowledged();
+        let on_time = stage.all_out(&acknowledged, PATIENCE).await;
+        windows.push(Window { from, to, out: now() });
+        let verdicts = judge(&stage.outlets.came.lock(), &acknowledged, &windows);
+        let row = Row {
+            fault: round.fault,
+            victim,
+            lasted,
+            recovered: struck.elapsed() - lasted,
+            r#in: acknowledged.len() - before,
+            verdicts,
+        };
+        table.add(row, started.elapsed());
+        if !on_time {
+            stage.groups.iter().for_each(|group| println!("{}:\n{}", group.mode.name(), group.last_words()));
+        }
+    }
+    finish(stage, table, &windows, started).await
+}
+
+/// Lets all come out, and judges once more by what the topics have.
+async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started: Instant) -> Table {
+    let sent = stage.feed.take().expect("records go in").stop().await;
+    // What is under way is acknowledged, or is not.
+    stage.pass(Duration::from_secs(5)).await;
+    let acknowledged = sent.lock().acknowledged.clone();
+    stage.all_out(&acknowledged, PATIENCE).await;
+    stage.pass(REST).await;
+    for group in &mut stage.groups {
+        group.stop().await;
+        table.restarts += group.restarts;
+    }
+    let live = std::mem::take(&mut *stage.outlets.came.lock());
+    let mut again = Came::new();
+    for (topic, (mode, order)) in outlets::topics(&stage.brokers.bed) {
+        let mut records = stage.brokers.bed.records(&topic).await;
+        records.sort_by_key(|record| (record.partition, record.offset));
+        for record in records {
+            let value = record.value.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
+            let number = value.and_then(feed::number).expect("what comes out is what went in");
+            match order {
+                true => again.of(mode).came(number, record.timestamp),
+                false => drop(again.of(mode).came_in_any_order(number, record.timestamp)),
+            }
+        }
+    }
+    // What is in Redis and in the bucket was read as it came.
+    let read = judge(&live, &acknowledged, windows);
+    let kept = |name| name == "redis" || name == "s3";
+    let from_topics = judge(&again, &acknowledged, windows);
+    let pairs = read.into_iter().zip(from_topics);
+    table.end = pairs.map(|(live, again)| if kept(live.0) { live } else { again }).collect();
+    table.acknowledged = acknowledged.len();
+    table.unknown = sent.lock().unknown;
+    table.clocks = live.clocks;
+    table.lasted = started.elapsed();
+    table
+}
+
+fn judge(came: &Came, acknowledged: &BTreeSet<u64>, windows: &[Window]) -> Vec<(&'static str, Verdict)> {
+    let of = |outcome: &Outcome| outcome.judge(acknowledged, windows);
+    came.outcomes.iter().map(|(mode, outcome)| (mode.name(), of(outcome))).collect()
+}
+
+/// Runs a command of single words.
+///
+/// # Panics
+/// When it fails.
+fn programs(words: &str) {
+    let mut words = words.split(' ');
+    let program = words.next().expect("a program");
+    run_program(Command::new(program).args(words)).expect("the fault suite needs root");
+}
