@@ -43,6 +43,8 @@ pub type Queue = StreamPartitionQueue<Context, DefaultRuntime>;
 /// How long a last commit is tried, and how often.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 const COMMIT_PAUSE: Duration = Duration::from_millis(20);
+/// How long the group may not know the member: so long it may take to hear of it and to join again.
+const EXPELLED: Duration = Duration::from_secs(20);
 
 /// What the consumer's callbacks act on.
 pub struct Context {
@@ -53,6 +55,10 @@ pub struct Context {
     drain: Duration,
     /// Cancelled when the broker does not know the protocol.
     unknown: CancellationToken,
+    /// Since when every commit is refused because the group does not know the member.
+    expelled: Mutex<Option<Instant>>,
+    /// Cancelled here when the whole runner must start again.
+    failed: CancellationToken,
 }
 
 /// A partition that was assigned.
@@ -212,6 +218,7 @@ impl Context {
         let plan = Arc::new(plan.clone());
         let transactional = pipeline.plan.exactly_once().then(|| connection.clone());
         let drain = pipeline.plan.timeout + Duration::from_secs(5);
+        let ending = failed.clone();
         let start = move |assigned| {
             let Assigned { topic, number, queue, consumer, stop } = assigned;
             let (pipeline, plan, failed) = (pipeline.clone(), plan.clone(), failed.clone());
@@ -231,6 +238,8 @@ impl Context {
             tasks: Mutex::default(),
             drain,
             unknown: CancellationToken::new(),
+            expelled: Mutex::default(),
+            failed: ending,
             start: Box::new(start),
         }
     }
@@ -255,6 +264,25 @@ impl Context {
             }
         };
         self.runtime.block_on(drained);
+    }
+
+    /// A coordinator that took over may have forgotten the member; librdkafka then hears of it only
+    /// from its commits where its heartbeat was lost on the way, and goes on reading partitions
+    /// that are not its own any more. To start again is what joins the group.
+    fn look_for_expulsion(&self, result: &KafkaResult<()>) {
+        use RDKafkaErrorCode as Code;
+        let mut expelled = self.expelled.lock();
+        match result {
+            Err(KafkaError::ConsumerCommit(Code::UnknownMemberId | Code::FencedMemberEpoch)) => {
+                let since = *expelled.get_or_insert_with(Instant::now);
+                if since.elapsed() > EXPELLED && !self.failed.is_cancelled() {
+                    error!("the group does not know this member: the runner must start again");
+                    self.failed.cancel();
+                }
+            }
+            Ok(()) => *expelled = None,
+            Err(_) => {}
+        }
     }
 
     fn release_all(&self, consumer: &Consumer) {
@@ -360,6 +388,7 @@ impl ConsumerContext for Context {
     }
 
     fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
+        self.look_for_expulsion(&result);
         commit(result);
     }
 }

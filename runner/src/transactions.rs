@@ -19,10 +19,13 @@ use parking_lot::Mutex;
 use rdkafka::{
     Offset, TopicPartitionList,
     consumer::Consumer as _,
-    error::KafkaError,
+    error::{KafkaError, RDKafkaErrorCode},
     producer::{FutureProducer, Producer},
 };
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tidemill_kafka::{Connection, PATIENCE};
 use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +33,12 @@ use tracing::{debug, info, warn};
 
 /// How long the broker leaves a transaction open whose producer is silent.
 const OPEN: Duration = Duration::from_secs(30);
+
+/// How long a call that asks to be called again is: within the transaction's time. librdkafka may
+/// ask so for ever where the group's coordinator has gone to another broker in the middle.
+const CALLS: Duration = Duration::from_secs(15);
+/// How long the group may refuse the member: so long it may take to hear of its revocation.
+const REFUSED: Duration = Duration::from_secs(30);
 
 /// The transactions of one partition.
 pub struct Transactions {
@@ -163,6 +172,7 @@ impl Transactions {
         stop: &CancellationToken,
     ) -> Result<Result<(), output::Error>, Unsettled> {
         let mut pauses = Pauses::default();
+        let begun = Instant::now();
         loop {
             match self.once(records, last).await {
                 Ok(()) => return Ok(Ok(())),
@@ -176,6 +186,10 @@ impl Transactions {
                             return Err(Unsettled::Producer(output::Error::Fatal(error.to_string())));
                         }
                     }
+                }
+                // Not even a revocation came: librdkafka does not know that the member is none any more.
+                Err(Aborted::Again(error)) if is_expelled(&error) && begun.elapsed() > REFUSED => {
+                    return Err(Unsettled::Producer(output::Error::Fatal(error.to_string())));
                 }
                 Err(Aborted::Again(error)) => {
                     metrics::counter!("tidemill_runner_transactions_total", "result" => "aborted").increment(1);
@@ -203,10 +217,8 @@ impl Transactions {
         let producer = self.producer.clone();
         match blocking(move || retried(|| producer.abort_transaction(PATIENCE))).await {
             Ok(()) => Err(error),
-            Err(aborting) => Err(match sorted(aborting) {
-                Aborted::Fenced(why) => Aborted::Fenced(why),
-                _ => error,
-            }),
+            // With this producer no other transaction can begin.
+            Err(aborting) => Err(Aborted::Fenced(aborting)),
         }
     }
 
@@ -245,17 +257,25 @@ async fn blocking<T: Send + 'static>(
     spawn_blocking(call).await.expect("calls of librdkafka do not panic")
 }
 
-/// Calls until the answer is not "call again".
+/// Calls until the answer is not "call again", for a while.
 fn retried(mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let begun = Instant::now();
     loop {
         match call() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() => {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < CALLS => {
                 debug!(%error, "a call of a transaction is repeated");
                 std::thread::sleep(Duration::from_millis(50));
             }
             result => return result,
         }
     }
+}
+
+/// Whether the group does not know the member as it is.
+fn is_expelled(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let KafkaError::Transaction(error) = error else { return false };
+    matches!(error.code(), Code::IllegalGeneration | Code::UnknownMemberId | Code::FencedMemberEpoch)
 }
 
 fn sorted(error: KafkaError) -> Aborted {
