@@ -66,7 +66,13 @@ fn main() -> ExitCode {
         return fail(&anyhow::Error::from(error));
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    match runtime.map_err(Into::into).and_then(|runtime| runtime.block_on(run(command))) {
+    let done = runtime.map_err(Into::into).and_then(|runtime| {
+        let done = runtime.block_on(run(command));
+        // What was to end has ended; a call of librdkafka that is stuck would be waited for.
+        runtime.shutdown_background();
+        done
+    });
+    match done {
         Ok(code) => code,
         Err(error) => fail(&error),
     }

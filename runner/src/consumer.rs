@@ -354,6 +354,8 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, base: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        // Whoever hears of a rebalance is known, or is about to join again.
+        *self.expelled.lock() = None;
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let Some(consumer) = self.own.get().and_then(Weak::upgrade) else { return };

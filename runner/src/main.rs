@@ -24,7 +24,11 @@ fn main() -> Result<()> {
         return listens(&address.to_string_lossy());
     }
     let args = Args::parse();
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?.block_on(serve::run(args))
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let done = runtime.block_on(serve::run(args));
+    // What was to end has ended; a call of librdkafka that is stuck would be waited for.
+    runtime.shutdown_background();
+    done
 }
 
 /// A pod starts its function's container after this: the Runtime API answers the first call.

@@ -27,16 +27,23 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_kafka::{Connection, PATIENCE};
-use tokio::{sync::watch, task::spawn_blocking, time::sleep};
+use tokio::{
+    sync::watch,
+    task::spawn_blocking,
+    time::{sleep, timeout},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 /// How long the broker leaves a transaction open whose producer is silent.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// How long a call that asks to be called again is: within the transaction's time. librdkafka may
-/// ask so for ever where the group's coordinator has gone to another broker in the middle.
-const CALLS: Duration = Duration::from_secs(15);
+/// How long a call that asks to be called again is.
+const CALLS: Duration = Duration::from_secs(5);
+/// How long calls may take, all of whose own time-outs are shorter: one that takes longer never
+/// ends. In librdkafka 2.12 that is so where the broker that coordinates the group dies in the
+/// middle of `send_offsets_to_transaction` and another takes over.
+const STUCK: Duration = Duration::from_secs(40);
 /// How long the group may refuse the member: so long it may take to hear of its revocation.
 const REFUSED: Duration = Duration::from_secs(30);
 
@@ -208,6 +215,8 @@ impl Transactions {
                     metrics::counter!("tidemill_runner_transactions_total", "result" => "committed").increment(1);
                     return Ok(());
                 }
+                // Nor would a call that aborts it end.
+                Err(error) if is_stuck(&error) => return Err(Aborted::Fenced(error)),
                 Err(error) => sorted(error),
             },
             Err(error @ output::Error::Refused { .. }) => Aborted::Refused(error),
@@ -251,10 +260,18 @@ impl Effects {
     }
 }
 
+/// Waits for calls on a thread of their own; one that is stuck is left there.
 async fn blocking<T: Send + 'static>(
     call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
 ) -> Result<T, KafkaError> {
-    spawn_blocking(call).await.expect("calls of librdkafka do not panic")
+    match timeout(STUCK, spawn_blocking(call)).await {
+        Ok(done) => done.expect("calls of librdkafka do not panic"),
+        Err(_elapsed) => Err(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut)),
+    }
+}
+
+fn is_stuck(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Global(RDKafkaErrorCode::OperationTimedOut))
 }
 
 /// Calls until the answer is not "call again", for a while.
