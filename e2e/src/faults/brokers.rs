@@ -10,10 +10,12 @@ use tidemill_kafka::{
     rdkafka::admin::{AdminOptions, AlterConfig, ResourceSpecifier},
 };
 use tidemill_testbed::kafka::{Cluster, Size};
-use tokio::task::spawn_blocking;
+use tokio::{task::spawn_blocking, time::sleep};
 
 /// How long the brokers may take until each has every record again.
 const PATIENCE: Duration = Duration::from_secs(120);
+/// How often that is looked at.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// The brokers, as long as they are held.
 pub struct Brokers {
@@ -68,9 +70,13 @@ impl Brokers {
                 if each { change.set("flush.messages", "1") } else { change }
             })
             .collect();
-        let options = AdminOptions::new().request_timeout(Some(PATIENCE));
-        let results = admin.alter_configs(&changes, &options).await.expect("the brokers answer");
-        results.into_iter().for_each(|result| drop(result.expect("the setting is taken")));
+        let options = AdminOptions::new().request_timeout(Some(LOOK * 10));
+        // A request that a broker has lost in its fault is not answered: it is sent again.
+        until("the brokers to take a setting", PATIENCE, async || {
+            let results = admin.alter_configs(&changes, &options).await.ok()?;
+            results.iter().all(Result::is_ok).then_some(())
+        })
+        .await;
     }
 
     /// The broker that leads a partition.
@@ -145,6 +151,8 @@ impl Brokers {
     /// When they do not in time.
     pub async fn in_sync(&self) {
         until("each broker to have every record", PATIENCE, async || {
+            // Each look is a client of its own.
+            sleep(LOOK).await;
             let connection = self.bed.connection.clone();
             let metadata = spawn_blocking(move || connection.metadata(None)).await.expect("asking does not panic");
             let metadata = metadata.ok()?;
