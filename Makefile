@@ -9,10 +9,10 @@ CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemill
 BIN := target/release
 CARGO := cargo --locked
 PACKAGES := clang cmake libcurl4-openssl-dev libssl-dev maven pkg-config redis-server
-TEST_PACKAGES := $(PACKAGES) autoconf automake chromium g++ libtool make python3-venv
+TEST_PACKAGES := $(PACKAGES) autoconf automake chromium e2fsprogs g++ libtool make python3-venv
 CLUSTER_PACKAGES := conntrack containerd containernetworking-plugins etcd-server iproute2 iptables mount runc
 
-.PHONY: help setup setup-test target build demo test lint fmt deny generate check-generated fuzz bench images testbed-up testbed-down
+.PHONY: help setup setup-test target build demo test faults lint fmt deny generate check-generated fuzz bench images testbed-up testbed-down
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 18
@@ -22,6 +22,9 @@ demo: build ## Run the market example on this machine: news and prices into a li
 
 test: setup-test build ## Run every test against real Kafka, Redis, S3 and Chromium
 	./scripts/test.sh
+
+faults: setup-test build ## Break things on three brokers for MINUTES=30, as SEED=… says, and count what is lost or repeated
+	$(BIN)/faults --minutes $(or $(MINUTES),30) $(if $(SEED),--seed $(SEED))
 
 build: setup target ## Build all programs
 	@echo "build: the first time takes about ten minutes on two cores; later ones are short"
