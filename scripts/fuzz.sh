@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Feeds the parsers with what nobody thought of: scripts/fuzz.sh [TARGET|all] [RUNS].
 # Targets: answer (what functions answer), filter (patterns and records), manifest (YAML files), wire
-# (values that a schema describes); each has 20 seconds, or as many runs as are told. What is installed, built and found is kept in the
+# (values that a schema describes); each has 10 seconds, or as many runs as are told. What is installed, built and found is kept in the
 # cache; an input that fails is named at the end.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -20,7 +20,7 @@ cargo metadata --locked --format-version 1 --manifest-path fuzz/Cargo.toml >/dev
 # The folder is fuzzing's own: those flags are compiled into every dependency.
 export RUSTC_BOOTSTRAP=1 CARGO_TARGET_DIR=${FUZZ_TARGET_DIR:-$cache/fuzz/target} PATH="$cache/bin:$PATH"
 cargo fuzz build --fuzz-dir fuzz --sanitizer none
-limit=(-max_total_time=20)
+limit=(-max_total_time=10)
 [ -z "$runs" ] || limit=("-runs=$runs")
 for target in "${targets[@]}"; do
     mkdir -p "$cache/fuzz/corpus/$target" "$cache/fuzz/artifacts/$target"
