@@ -147,9 +147,10 @@ impl Runner {
         let file = folder.path().join("config.json");
         fs::write(&file, serde_json::to_vec_pretty(config).expect("JSON")).expect("the folder can be written");
         let log = File::create(folder.path().join("log")).expect("the folder can be written");
-        let program = programs::own("tidemill").expect("tidemill is built");
+        // What pods run; `tidemill runner` is the same code in a larger program.
+        let program = programs::own("tidemill-runner").expect("tidemill-runner is built");
         let own = program.display().to_string();
-        let words: Vec<&str> = inside.iter().copied().chain([own.as_str(), "runner", "--report", "--config"]).collect();
+        let words: Vec<&str> = inside.iter().copied().chain([own.as_str(), "--report", "--config"]).collect();
         let mut child = child::command(&Launcher::at(program), words[0])
             .args(&words[1..])
             .arg(&file)

@@ -34,6 +34,13 @@ pub struct Failure {
     pub message: String,
 }
 
+impl Failure {
+    /// Both are cut to what a dead letter's topic has room for beside the record.
+    pub fn new(kind: impl Into<String>, message: impl ToString) -> Self {
+        Self { kind: cut(kind.into(), LONGEST_KIND), message: cut(message.to_string(), LONGEST_MESSAGE) }
+    }
+}
+
 /// Why an answer is none.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
@@ -190,10 +197,10 @@ fn related(
     let dropped: HashSet<usize> = dropped.iter().map(|item| find("dropped", item)).collect::<Result<_, _>>()?;
     for item in failures {
         let index = find("batchItemFailures", &item)?;
-        let kind = cut(item.error_type.unwrap_or_else(|| "BatchItemFailure".to_owned()), LONGEST_KIND);
+        let kind = item.error_type.unwrap_or_else(|| "BatchItemFailure".to_owned());
         let message =
             item.error_message.unwrap_or_else(|| "the function named this record in batchItemFailures".to_owned());
-        answer.failures.insert(index, Failure { kind, message: cut(message, LONGEST_MESSAGE) });
+        answer.failures.insert(index, Failure::new(kind, message));
     }
     // A record that failed is tried again: it is not left out yet.
     answer.dropped = dropped.iter().filter(|index| !answer.failures.contains_key(index)).count();

@@ -70,8 +70,12 @@ impl Decoder {
     pub async fn decode(&self, record: &Record) -> Result<Decoded, Error> {
         let mut decoded = Decoded::default();
         if let Some((id, body)) = record.key.as_deref().filter(|_| self.keys).and_then(wire::split) {
-            let subject = Subject::Key(record.topic.clone());
-            if self.registry.latest(&subject).await.map_err(Error::Schema)?.is_some() {
+            let known = match self.registry.latest(&Subject::Key(record.topic.clone())).await {
+                Ok(latest) => latest.is_some(),
+                Err(Fetched::Unusable { .. }) => true,
+                Err(error) => return Err(Error::Schema(error)),
+            };
+            if known {
                 decoded.key = Some(self.json("key", id, body).await?);
             }
         }
@@ -106,6 +110,12 @@ impl Error {
         }
     }
 
+    /// Whether others fail for the same reason.
+    #[must_use]
+    pub fn is_registry_away(&self) -> bool {
+        matches!(self, Self::Schema(Fetched::Unavailable { .. }))
+    }
+
     /// As the failure destination is told.
     #[must_use]
     pub fn failure(&self) -> Failure {
@@ -115,6 +125,6 @@ impl Error {
             Self::Schema(Fetched::Unusable { .. }) => "SchemaUnusable",
             Self::Value { .. } => "Undecodable",
         };
-        Failure { kind: kind.to_owned(), message: self.to_string() }
+        Failure::new(kind, self)
     }
 }

@@ -56,7 +56,7 @@ impl Encoder {
                 Fetched::Unusable { .. } => "SchemaUnusable",
                 Fetched::Unavailable { .. } | Fetched::Unknown { .. } => "SchemaRegistryUnavailable",
             };
-            Failure { kind: kind.to_owned(), message: format!("no output can be encoded for {subject}: {error}") }
+            Failure::new(kind, format!("no output can be encoded for {subject}: {error}"))
         })
     }
 }

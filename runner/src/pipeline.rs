@@ -119,10 +119,9 @@ impl<S: Sink> Pipeline<S> {
     ) -> Result<(), Unsettled> {
         let (small, large) = self.split_by_size(records);
         for record in large {
-            let failure = Failure {
-                kind: "PayloadTooLarge".to_owned(),
-                message: format!("the record has {} bytes, above batch.maxBytes", record.size()),
-            };
+            let bytes = record.size();
+            let failure =
+                Failure::new("PayloadTooLarge", format!("the record has {bytes} bytes, above batch.maxBytes"));
             self.give_up(route, vec![(record, failure)], 0, stop).await?;
         }
         let small = self.decoded(route, small, stop).await?;
@@ -184,11 +183,11 @@ impl<S: Sink> Pipeline<S> {
                 Ok((Ok(body), encodings)) => match answer::read(&body, &[], self.plan.output.as_ref(), &encodings) {
                     Ok(answer) => match self.produce(route, &answer.outputs, stop).await? {
                         Ok(()) => break,
-                        Err(refused) => Failure { kind: "OutputRefused".to_owned(), message: refused.to_string() },
+                        Err(refused) => Failure::new("OutputRefused", refused),
                     },
-                    Err(error) => Failure { kind: "InvalidAnswer".to_owned(), message: error.to_string() },
+                    Err(error) => Failure::new("InvalidAnswer", error),
                 },
-                Ok((Err(failed), _)) => Failure { kind: failed.kind().to_owned(), message: failed.to_string() },
+                Ok((Err(failed), _)) => Failure::new(failed.kind(), &failed),
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");
@@ -218,11 +217,17 @@ impl<S: Sink> Pipeline<S> {
     ) -> Result<Vec<Record>, Unsettled> {
         let Some(decoder) = &self.decoder else { return Ok(records) };
         let mut decoded = Vec::with_capacity(records.len());
+        // One record waits for a registry that is away, and not each of the batch.
+        let mut waited = false;
         for mut record in records {
             let mut attempts = 1;
             let json = loop {
                 match decoder.decode(&record).await {
-                    Err(error) if error.may_heal() && attempts < self.plan.retry.attempts => {
+                    Err(error)
+                        if error.may_heal()
+                            && attempts < self.plan.retry.attempts
+                            && !(waited && error.is_registry_away()) =>
+                    {
                         warn!(attempts, %error, "a record cannot be decoded, will retry");
                         self.pause(route, attempts, stop).await?;
                         attempts += 1;
@@ -237,6 +242,7 @@ impl<S: Sink> Pipeline<S> {
                 }
                 Err(error) => {
                     decoder.give_up(&error);
+                    waited |= error.is_registry_away();
                     self.give_up(route, vec![(record, error.failure())], attempts, stop).await?;
                 }
             }
@@ -273,7 +279,7 @@ impl<S: Sink> Pipeline<S> {
         };
         let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
         let outcome = self.invoke(payload, work.records.len(), stop).await;
-        let whole = |kind: &str, message: String| Failures::Whole(Failure { kind: kind.to_owned(), message });
+        let whole = |kind: &str, message: String| Failures::Whole(Failure::new(kind, message));
         let body = match outcome {
             Ok(body) => body,
             Err(Failed::Stopping) => return Err(Unsettled::Stopped),
@@ -429,7 +435,7 @@ impl<S: Sink> Pipeline<S> {
             .into_iter()
             .map(|record| {
                 let message = format!("the record is older than retry.maxAge ({limit})");
-                (record, Failure { kind: "RecordExpired".to_owned(), message })
+                (record, Failure::new("RecordExpired", message))
             })
             .collect();
         if !dead.is_empty() {

@@ -151,7 +151,7 @@ impl Transactions {
             pipeline.settle_by(&effects.route(resting), vec![record.clone()], stop).await?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
-                let failure = Failure { kind: "OutputRefused".to_owned(), message: again.to_string() };
+                let failure = Failure::new("OutputRefused", again);
                 effects = Effects::default();
                 pipeline.give_up(&effects.route(resting), vec![(record, failure)], 1, stop).await?;
                 // Where not even the failure destination takes it, the runner starts again with it.

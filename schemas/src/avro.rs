@@ -1,8 +1,8 @@
 //! Avro: the binary encoding, without a container, as Confluent's clients write it.
 
-mod depth;
 mod from_json;
 mod to_json;
+mod walk;
 
 use crate::schema::{Invalid, Reference};
 use apache_avro::{
@@ -17,6 +17,8 @@ use std::sync::Once;
 const LARGEST: usize = 64 << 20;
 /// Records, lists and maps in each other, at most: deeper than this nobody's JSON parser reads.
 const DEPTH: usize = 100;
+/// The most places of a decimal: written out, each takes a byte.
+const PLACES: usize = 1_000;
 
 #[derive(Debug)]
 pub struct Avro {
@@ -25,7 +27,6 @@ pub struct Avro {
     /// It and those that it refers to.
     all: Vec<&'static Schema>,
     names: NamesRef<'static>,
-    recursive: bool,
 }
 
 /// Where in a schema one is: names are looked up from there.
@@ -48,21 +49,16 @@ impl Avro {
             .map_err(Invalid::new)?;
         let schema: &'static Schema = Box::leak(Box::new(schema));
         let others: &'static [Schema] = Box::leak(others.into_boxed_slice());
-        let all: Vec<&'static Schema> = others.iter().chain([schema]).collect();
+        let mut all = in_order(others)?;
+        all.push(schema);
         let names = ResolvedSchema::try_from(all.clone()).map_err(Invalid::new)?.get_names().clone();
-        let recursive = is_recursive(Place { all: &all, names: &names, namespace: &None, schema }, &mut Vec::new());
-        Ok(Self { schema, all, names, recursive })
+        Ok(Self { schema, all, names })
     }
 
     pub fn decode(&self, body: &[u8]) -> Result<Vec<u8>, Invalid> {
-        if self.recursive {
-            depth::check(body, self.root())?;
-        }
+        walk::check(body, self.root())?;
         let mut rest = body;
         let value = from_avro_datum_schemata(self.schema, self.all.clone(), &mut rest, None).map_err(Invalid::new)?;
-        if !rest.is_empty() {
-            return Err(Invalid(format!("{} bytes are left behind the value", rest.len())));
-        }
         let json = to_json::value(value, self.root(), 0)?;
         serde_json::to_vec(&json).map_err(Invalid::new)
     }
@@ -79,6 +75,12 @@ impl Avro {
 }
 
 impl<'a> Place<'a> {
+    /// The places of a decimal.
+    fn places(self, scale: usize) -> Result<i64, Invalid> {
+        let places = i64::try_from(scale).ok().filter(|_| scale <= PLACES);
+        places.ok_or_else(|| Invalid(format!("a decimal of {scale} places is above {PLACES}")))
+    }
+
     /// A part of it, in the same namespace.
     fn at(self, schema: &'a Schema) -> Self {
         Self { schema, ..self }
@@ -103,26 +105,20 @@ fn too_deep() -> Invalid {
     Invalid(format!("the value is nested deeper than {DEPTH}"))
 }
 
-/// Whether a record is among its own parts.
-fn is_recursive<'a>(place: Place<'a>, open: &mut Vec<&'a Name>) -> bool {
-    match place.schema {
-        Schema::Array(array) => is_recursive(place.at(&array.items), open),
-        Schema::Map(map) => is_recursive(place.at(&map.types), open),
-        Schema::Union(union) => union.variants().iter().any(|variant| is_recursive(place.at(variant), open)),
-        Schema::Ref { name } => {
-            let Ok(found) = place.named(name) else { return false };
-            is_recursive(found, open)
-        }
-        Schema::Record(record) => {
-            if open.contains(&&record.name) {
-                return true;
-            }
-            open.push(&record.name);
-            let place = place.inside(&record.name);
-            let found = record.fields.iter().any(|field| is_recursive(place.at(&field.schema), open));
-            open.pop();
-            found
-        }
-        _ => false,
+/// The schemas so that each refers to those before it only, which is how names are resolved.
+fn in_order(schemas: &'static [Schema]) -> Result<Vec<&'static Schema>, Invalid> {
+    let mut rest: Vec<_> = schemas.iter().collect();
+    let mut ordered = Vec::new();
+    while !rest.is_empty() {
+        let resolves = |schema: &&'static Schema| {
+            ResolvedSchema::try_from(ordered.iter().copied().chain([*schema]).collect::<Vec<_>>())
+        };
+        let mut reason = None;
+        let next = rest.iter().position(|schema| resolves(schema).map_err(|error| reason = Some(error)).is_ok());
+        let Some(next) = next else {
+            return Err(reason.map_or_else(|| Invalid::new("what it refers to is missing"), Invalid::new));
+        };
+        ordered.push(rest.remove(next));
     }
+    Ok(ordered)
 }

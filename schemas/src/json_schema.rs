@@ -1,16 +1,26 @@
 //! JSON Schema: the bytes are the JSON; the schema says whether they may be.
 
 use crate::schema::{Invalid, Reference};
-use jsonschema::{Resource, Validator};
+use jsonschema::{Resource, Retrieve, Uri, Validator};
 use serde_json::Value;
+use std::error::Error;
 
 #[derive(Debug)]
 pub struct JsonSchema(Validator);
 
+/// A schema refers to what is registered with it; it sends nobody to other hosts, or to files.
+struct Nowhere;
+
+impl Retrieve for Nowhere {
+    fn retrieve(&self, uri: &Uri<String>) -> Result<Value, Box<dyn Error + Send + Sync>> {
+        Err(format!("{uri} is not among the schema's references").into())
+    }
+}
+
 impl JsonSchema {
     pub fn compile(text: &str, references: &[Reference]) -> Result<Self, Invalid> {
         let schema: Value = serde_json::from_str(text).map_err(Invalid::new)?;
-        let mut options = jsonschema::options();
+        let mut options = jsonschema::options().with_retriever(Nowhere);
         for reference in references {
             let contents: Value = serde_json::from_str(&reference.text).map_err(Invalid::new)?;
             // A name that is no URI is relative to the schema's own.

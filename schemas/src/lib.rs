@@ -7,6 +7,7 @@
 //! looks in JSON, where the format does not say it.
 
 mod avro;
+mod bounded;
 mod json_schema;
 mod protobuf;
 mod registry;

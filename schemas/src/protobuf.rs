@@ -4,7 +4,10 @@
 //! messages that it is declared in, as zigzag varints after their number; a single zero is the
 //! schema's first message.
 
-use crate::schema::{Invalid, Reference};
+use crate::{
+    bounded::Bounded,
+    schema::{Invalid, Reference},
+};
 use base64_simd::STANDARD;
 use prost::{Message, encoding::decode_varint};
 use prost_reflect::{
@@ -61,7 +64,9 @@ impl Protobuf {
         let mut body = body;
         let descriptor = self.message(&places(&mut body)?)?;
         let message = DynamicMessage::decode(descriptor, body).map_err(Invalid::new)?;
-        serde_json::to_vec(&message).map_err(Invalid::new)
+        let mut json = Bounded::default();
+        serde_json::to_writer(&mut json, &message).map_err(Invalid::new)?;
+        Ok(json.text)
     }
 
     pub fn encode(&self, value: &Value, bytes: &mut Vec<u8>) -> Result<(), Invalid> {

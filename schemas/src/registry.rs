@@ -27,6 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const FRESH: Duration = Duration::from_secs(60);
 /// How long an id that was given up is not asked for.
 const ABSENT: Duration = Duration::from_secs(30);
+/// How long after a request that failed the next one fails at once: each may take its time to.
+const SILENT: Duration = Duration::from_secs(1);
 /// How many schemas one may refer to.
 const REFERENCES: usize = 200;
 
@@ -44,6 +46,8 @@ struct Known {
     schemas: HashMap<u32, Result<Arc<Schema>, Invalid>>,
     subjects: HashMap<Subject, (Instant, Option<Arc<Schema>>)>,
     absent: HashMap<u32, Instant>,
+    /// When the registry did not answer, and what came of it.
+    silent: Option<(Instant, Fetched)>,
 }
 
 /// Where a topic's schema is: `<topic>-key` or `<topic>-value`.
@@ -78,12 +82,12 @@ pub enum Fetched {
         given_up: bool,
     },
     /// It cannot be used.
-    #[error("schema {id} cannot be used")]
+    #[error("schema {id} cannot be used: {reason}")]
     Unusable {
         /// Its id.
         id: u32,
         /// What is wrong with it.
-        source: Invalid,
+        reason: Invalid,
     },
     /// The registry does not answer, or not with a schema.
     #[error("the schema registry {url} does not answer: {reason}")]
@@ -129,6 +133,7 @@ impl Registry {
         if let Some(known) = self.known_by_id(id) {
             return known;
         }
+        self.silent()?;
         match get_schema_by_id(id, &self.settings).await {
             Ok(registered) => self.keep(registered).await,
             Err(error) if is_absent(&error) => Err(Fetched::Unknown { url: self.url.clone(), id, given_up: false }),
@@ -138,7 +143,9 @@ impl Registry {
 
     /// Does not ask for that id for a while.
     pub fn give_up(&self, id: u32) {
-        self.known().absent.insert(id, Instant::now());
+        let absent = &mut self.known().absent;
+        absent.retain(|_, since| since.elapsed() < ABSENT);
+        absent.insert(id, Instant::now());
     }
 
     /// The latest schema of a subject; `None` where there is no such subject.
@@ -156,15 +163,12 @@ impl Registry {
         if let Some((_, schema)) = before.clone().filter(|(seen, _)| fresh(seen)) {
             return Ok(schema);
         }
-        let found = match get_schema_by_subject_and_version(&self.settings, &subject.to_string(), None).await {
-            Ok(registered) => match self.known_by_id(registered.id) {
-                Some(known) => known.map(Some),
-                None => self.keep(registered).await.map(Some),
-            },
-            Err(error) if is_absent(&error) => Ok(None),
-            Err(error) => Err(self.unavailable(&error)),
-        };
-        let latest = match (found, before) {
+        let latest = match (self.ask_latest(subject).await, before) {
+            // A subject that is deleted does not make what is in its topic another thing.
+            (Ok(None), Some((_, Some(schema)))) => {
+                tracing::warn!(%subject, "the schema registry has no such subject any more: its last schema stays");
+                Some(schema)
+            }
             (Ok(latest), _) => latest,
             (Err(Fetched::Unavailable { reason, .. }), Some((_, schema))) => {
                 tracing::warn!(%subject, reason, "the schema registry does not answer: its last word stays");
@@ -176,6 +180,18 @@ impl Registry {
         Ok(latest)
     }
 
+    async fn ask_latest(&self, subject: &Subject) -> Result<Option<Arc<Schema>>, Fetched> {
+        self.silent()?;
+        match get_schema_by_subject_and_version(&self.settings, &subject.to_string(), None).await {
+            Ok(registered) => match self.known_by_id(registered.id) {
+                Some(known) => known.map(Some),
+                None => self.keep(registered).await.map(Some),
+            },
+            Err(error) if is_absent(&error) => Ok(None),
+            Err(error) => Err(self.unavailable(&error)),
+        }
+    }
+
     fn known(&self) -> MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -183,7 +199,7 @@ impl Registry {
     fn known_by_id(&self, id: u32) -> Option<Result<Arc<Schema>, Fetched>> {
         let known = self.known();
         if let Some(schema) = known.schemas.get(&id) {
-            return Some(schema.clone().map_err(|source| Fetched::Unusable { id, source }));
+            return Some(schema.clone().map_err(|reason| Fetched::Unusable { id, reason }));
         }
         let absent = known.absent.get(&id).is_some_and(|since| since.elapsed() < ABSENT);
         absent.then(|| Err(Fetched::Unknown { url: self.url.clone(), id, given_up: true }))
@@ -201,7 +217,7 @@ impl Registry {
         };
         let schema = schema.map(Arc::new);
         self.known().schemas.insert(id, schema.clone());
-        schema.map_err(|source| Fetched::Unusable { id, source })
+        schema.map_err(|reason| Fetched::Unusable { id, reason })
     }
 
     /// What a schema refers to, and what that refers to.
@@ -214,11 +230,16 @@ impl Registry {
                 continue;
             }
             if seen.len() > REFERENCES {
-                let source = Invalid(format!("it refers to more than {REFERENCES} others"));
-                return Err(Fetched::Unusable { id: registered.id, source });
+                let reason = Invalid(format!("it refers to more than {REFERENCES} others"));
+                return Err(Fetched::Unusable { id: registered.id, reason });
             }
-            let referenced =
-                get_referenced_schema(&self.settings, &reference).await.map_err(|error| self.unavailable(&error))?;
+            let referenced = get_referenced_schema(&self.settings, &reference).await.map_err(|error| {
+                if !is_absent(&error) {
+                    return self.unavailable(&error);
+                }
+                let reason = Invalid(format!("it refers to `{}`, which the registry does not have", reference.name));
+                Fetched::Unusable { id: registered.id, reason }
+            })?;
             open.extend(referenced.references);
             found.push(Reference { name: reference.name, text: referenced.schema });
         }
@@ -230,7 +251,17 @@ impl Registry {
             Some(cause) => format!("{}: {cause}", error.error),
             None => error.error.clone(),
         };
-        Fetched::Unavailable { url: self.url.clone(), reason }
+        let silent = Fetched::Unavailable { url: self.url.clone(), reason };
+        self.known().silent = Some((Instant::now(), silent.clone()));
+        silent
+    }
+
+    /// What came of a request a moment ago, where nothing did.
+    fn silent(&self) -> Result<(), Fetched> {
+        match &self.known().silent {
+            Some((since, silent)) if since.elapsed() < SILENT => Err(silent.clone()),
+            _ => Ok(()),
+        }
     }
 }
 

@@ -85,10 +85,38 @@ fn what_avro_does_not_describe_is_named() {
     for (value, words) in cases {
         refused(&schema, &value, words);
     }
-    let whole = schema.encode(&json!({"symbol": "X", "price": "1"})).expect("a value");
-    assert!(decode(&schema, &whole[5..whole.len() - 1]).is_err(), "cut off");
+    let whole =
+        schema.encode(&json!({"symbol": "X", "price": "1", "tags": {"a": "b"}, "raw": "AP8="})).expect("a value");
+    for end in 5..whole.len() {
+        assert!(decode(&schema, &whole[5..end]).is_err(), "cut off after {end} bytes");
+    }
     let longer = [&whole[5..], b"rest"].concat();
     assert_eq!(decode(&schema, &longer), Err("4 bytes are left behind the value".to_owned()));
+}
+
+#[test]
+fn avro_makes_no_room_for_what_is_not_there() {
+    let nulls = compile(Format::Avro, r#"{"type": "array", "items": "null"}"#, &[]);
+    assert_eq!(decode(&nulls, &[6, 0]), Ok(json!([null, null, null])));
+    // Ten bytes that say 60 million.
+    assert_eq!(decode(&nulls, &[0x80, 0x9c, 0x9c, 0x39, 0]), Err("the value has too many parts".to_owned()));
+    let fixed = compile(Format::Avro, r#"{"type": "fixed", "name": "Huge", "size": 4000000000000}"#, &[]);
+    assert_eq!(decode(&fixed, b"four"), Err("the bytes end within the value".to_owned()));
+    let places = r#"{"type": "bytes", "logicalType": "decimal", "precision": 400000000, "scale": 300000000}"#;
+    let places = compile(Format::Avro, places, &[]);
+    assert_eq!(decode(&places, &[2, 1]), Err("a decimal of 300000000 places is above 1000".to_owned()));
+    // Each record has the one before twice: as many ways through it as there are atoms.
+    let fields =
+        |before: usize| format!(r#"{{"name": "a", "type": "R{before}"}}, {{"name": "b", "type": "R{before}"}}"#);
+    let record =
+        |number: usize, fields: &str| format!(r#"{{"type": "record", "name": "R{number}", "fields": [{fields}]}}"#);
+    let references: Vec<_> =
+        (1..60).map(|number| (format!("R{number}"), record(number, &fields(number - 1)))).collect();
+    let first = ("R0".to_owned(), record(0, r#"{"name": "a", "type": "null"}"#));
+    let references: Vec<_> =
+        references.iter().chain([&first]).map(|(name, text)| (name.as_str(), text.as_str())).collect();
+    let schema = compile(Format::Avro, &record(60, &fields(59)), &references);
+    assert_eq!(decode(&schema, b""), Err("the value has too many parts".to_owned()));
 }
 
 #[test]
@@ -114,8 +142,7 @@ fn an_avro_value_may_be_deep_but_not_as_deep_as_it_likes() {
     for levels in [101, 5_000, 3_000_000] {
         assert_eq!(decode(&schema, &deep(levels)), Err("the value is nested deeper than 100".to_owned()), "{levels}");
     }
-    // What is wrong otherwise is said as well.
-    assert!(decode(&schema, &[2, 2, 4]).is_err());
+    assert_eq!(decode(&schema, &[2, 2, 4]), Err("the union has no type 2".to_owned()));
     let list =
         r#"{"type": "record", "name": "L", "fields": [{"name": "all", "type": {"type": "array", "items": "L"}}]}"#;
     let schema = compile(Format::Avro, list, &[]);
@@ -180,6 +207,38 @@ fn protobuf_says_which_message_it_is() {
     assert!(decode(&schema, &[0, 0x0a, 9, b'X']).is_err(), "cut off");
     refused(&schema, &json!({"symbols": "X"}), "symbols");
     refused(&schema, &json!({"quantity": "many"}), "quantity: invalid digit");
+}
+
+#[test]
+fn protobuf_does_not_nest_as_deep_as_it_likes() {
+    let wrap =
+        r#"syntax = "proto3"; import "google/protobuf/any.proto"; message Wrap { google.protobuf.Any any = 1; }"#;
+    let schema = compile(Format::Protobuf, wrap, &[]);
+    let field = |number: u8, bytes: &[u8]| {
+        let mut all = vec![number << 3 | 2];
+        prost::encoding::encode_varint(bytes.len() as u64, &mut all);
+        all.extend_from_slice(bytes);
+        all
+    };
+    let deep = |levels: usize| {
+        let name = field(1, b"type.googleapis.com/Wrap");
+        (0..levels).fold(Vec::new(), |inner, _| field(1, &[name.clone(), field(2, &inner)].concat()))
+    };
+    assert!(decode(&schema, &[&[0], &deep(10)[..]].concat()).is_ok());
+    for levels in [200, 8_000] {
+        assert!(decode(&schema, &[&[0], &deep(levels)[..]].concat()).is_err(), "{levels}");
+    }
+}
+
+#[test]
+fn a_json_schema_sends_nobody_anywhere() {
+    let file = std::env::temp_dir().join("tidemill-schema-elsewhere.json");
+    std::fs::write(&file, r#"{"type": "integer"}"#).expect("a file");
+    for elsewhere in [format!("file://{}", file.display()), "http://127.0.0.1:9/schema.json".to_owned()] {
+        let text = json!({"$ref": elsewhere}).to_string();
+        let error = Schema::compile(1, Format::Json, &text, &[]).expect_err("it is refused").to_string();
+        assert!(error.contains("is not among the schema's references"), "{error}");
+    }
 }
 
 #[test]

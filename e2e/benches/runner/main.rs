@@ -2,7 +2,7 @@
 //! to topic, lanes in order of keys, and what poison costs.
 //!
 //! `make bench ONLY=runner`; a word after `--` chooses one: throughput, latency, lanes or poison; retry, which
-//! takes ten minutes, runs only when it is named.
+//! takes ten minutes, and profile, which `scripts/flamegraph.sh` looks at, run only when they are named.
 
 mod lanes;
 mod latency;
@@ -30,6 +30,9 @@ async fn run() {
     }
     if wanted("poison") {
         figures.extend(poison::measure().await);
+    }
+    if chosen.iter().any(|word| word == "profile") {
+        throughput::profile().await;
     }
     if chosen.iter().any(|word| word == "retry") {
         figures.extend(retry::measure().await);

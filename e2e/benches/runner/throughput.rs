@@ -50,7 +50,7 @@ pub async fn measure() -> Vec<Figure> {
         let kafka = trigger(&mut config);
         kafka.batch.max_records = BATCH;
         kafka.group = format!("{}.{index}", kafka.group);
-        let (rate, memory) = work(&config).await;
+        let (rate, memory) = work(&config, RECORDS).await;
         println!("{name:36} {rate:>12.0} {:>6.2}  {memory}", rate / bare);
         if index == 0 {
             figures.push(("runner.records_per_second".to_owned(), rate, "1/s", Some(bare)));
@@ -58,6 +58,19 @@ pub async fn measure() -> Vec<Figure> {
         }
     }
     figures
+}
+
+/// One long pass of a function that reads its event, for `scripts/flamegraph.sh` to look at.
+pub async fn profile() {
+    let bed = Bed::start("profile").await;
+    let input = bed.topic("in", PARTITIONS, &[]).await;
+    for _ in 0..3 {
+        bed.produce(&input, &numbered(RECORDS, SIZE, PARTITIONS)).await;
+    }
+    let mut config = with(echo(&bed, &input, None), "ANSWER", "null");
+    trigger(&mut config).batch.max_records = BATCH;
+    let (rate, memory) = work(&config, 3 * RECORDS).await;
+    println!("{rate:.0} records/s, {memory}");
 }
 
 async fn bare(bed: &Bed, topic: &str) -> f64 {
@@ -89,12 +102,12 @@ fn consume(connection: &Connection, topic: &str) -> f64 {
 
 /// Records a second between the runner's first report of work and its last; its and its
 /// functions' largest memory.
-async fn work(config: &Config) -> (f64, String) {
+async fn work(config: &Config, records: usize) -> (f64, String) {
     let mut runner = Runner::start(config);
     let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
     let started = Instant::now();
-    runner.report("all the work", |report| report.totals.r#in >= RECORDS as u64).await;
-    let rate = (RECORDS as u64 - before) as f64 / started.elapsed().as_secs_f64();
+    runner.report("all the work", |report| report.totals.r#in >= records as u64).await;
+    let rate = (records as u64 - before) as f64 / started.elapsed().as_secs_f64();
     let functions = process::descendants(runner.pid());
     let functions: Vec<_> = functions.iter().map(|process| format!("{} MiB", peak(process.pid))).collect();
     let memory = format!("runner {} MiB, function {}", peak(runner.pid()), functions.join(" and "));

@@ -61,7 +61,7 @@ pub fn value(json: &Value, place: Place<'_>) -> Result<Avro, Invalid> {
             return Err(reason);
         }
         Schema::Decimal(decimal) => {
-            let scale = i64::try_from(decimal.scale).map_err(Invalid::new)?;
+            let scale = place.places(decimal.scale)?;
             let number = exact(json).ok_or_else(|| wanted("a number"))?;
             let scaled = number.with_scale(scale);
             if scaled != number {

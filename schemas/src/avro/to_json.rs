@@ -19,6 +19,7 @@ pub fn value(value: Avro, place: Place<'_>, depth: usize) -> Result<Value, Inval
     }
     let inner = |inner: Avro, schema| self::value(inner, place.at(schema), depth + 1);
     Ok(match (value, place.schema) {
+        (Avro::Null, Schema::Null) => Value::Null,
         (Avro::Union(index, value), Schema::Union(union)) => {
             let variant = union.variants().get(index as usize);
             let variant = variant.ok_or_else(|| Invalid(format!("the union has no type {index}")))?;
@@ -40,7 +41,7 @@ pub fn value(value: Avro, place: Place<'_>, depth: usize) -> Result<Value, Inval
             Value::Object(fields.collect::<Result<Map<_, _>, Invalid>>()?)
         }
         (Avro::Decimal(decimal), Schema::Decimal(schema)) => {
-            let scale = i64::try_from(schema.scale).map_err(Invalid::new)?;
+            let scale = place.places(schema.scale)?;
             BigDecimal::new(BigInt::from(decimal), scale).to_plain_string().into()
         }
         (value, _) => simple(value)?,
@@ -49,7 +50,6 @@ pub fn value(value: Avro, place: Place<'_>, depth: usize) -> Result<Value, Inval
 
 fn simple(value: Avro) -> Result<Value, Invalid> {
     Ok(match value {
-        Avro::Null => Value::Null,
         Avro::Boolean(value) => value.into(),
         Avro::Int(value) | Avro::Date(value) | Avro::TimeMillis(value) => value.into(),
         Avro::Long(value)

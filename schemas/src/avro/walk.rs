@@ -1,23 +1,24 @@
-//! How deep a value nests, before it is decoded.
+//! A walk through a value before it is decoded, without keeping anything.
 //!
-//! A schema that contains itself leaves that to the bytes, and the decoder, which recurses, would
-//! use up its stack where they want it to. So such values are walked through first, without keeping
-//! anything; what is wrong with the bytes otherwise is left for the decoder to say.
+//! The decoder recurses as deep as the bytes say, makes room for as many items as they say, and
+//! takes bytes that end too early for values that are not there. Here all of that is refused first,
+//! so that it decodes only what is whole and bounded.
 
 use super::{DEPTH, Place};
 use crate::schema::Invalid;
 use apache_avro::Schema;
 use prost::encoding::decode_varint;
 
-/// Parts that take no bytes may be many: so many are walked through.
-const PARTS: usize = 1 << 20;
+/// So many parts beside its bytes a value may have: nulls take none.
+const PARTS: usize = 1 << 16;
 
-/// Refuses a value that nests deeper than [`DEPTH`].
+/// Refuses what is not one whole value, or nests deeper than [`DEPTH`].
 pub fn check(body: &[u8], place: Place<'_>) -> Result<(), Invalid> {
     let mut walk = Walk { rest: body, parts: PARTS + body.len() };
-    match walk.value(place, 0) {
-        Ok(()) | Err(Stop::End) => Ok(()),
-        Err(Stop::Refused(invalid)) => Err(invalid),
+    walk.value(place, 0)?;
+    match walk.rest.len() {
+        0 => Ok(()),
+        more => Err(Invalid(format!("{more} bytes are left behind the value"))),
     }
 }
 
@@ -26,18 +27,12 @@ struct Walk<'a> {
     parts: usize,
 }
 
-enum Stop {
-    /// The bytes are not what the schema describes from here on: so far the decoder comes too.
-    End,
-    Refused(Invalid),
-}
-
 impl Walk<'_> {
-    fn value(&mut self, place: Place<'_>, depth: usize) -> Result<(), Stop> {
+    fn value(&mut self, place: Place<'_>, depth: usize) -> Result<(), Invalid> {
         if depth > DEPTH {
-            return Err(Stop::Refused(super::too_deep()));
+            return Err(super::too_deep());
         }
-        self.parts = self.parts.checked_sub(1).ok_or_else(|| Stop::Refused(Invalid::new("too many parts")))?;
+        self.parts = self.parts.checked_sub(1).ok_or_else(|| Invalid::new("the value has too many parts"))?;
         match place.schema {
             Schema::Null => Ok(()),
             Schema::Boolean => self.skip(1),
@@ -56,21 +51,23 @@ impl Walk<'_> {
                 walk.value(place.at(&map.types), depth + 1)
             }),
             Schema::Union(union) => {
-                let index = usize::try_from(self.number()?).map_err(|_| Stop::End)?;
-                self.value(place.at(union.variants().get(index).ok_or(Stop::End)?), depth)
+                let index = self.number()?;
+                let variant = usize::try_from(index).ok().and_then(|index| union.variants().get(index));
+                let variant = variant.ok_or_else(|| Invalid(format!("the union has no type {index}")))?;
+                self.value(place.at(variant), depth)
             }
             Schema::Record(record) => {
                 let place = place.inside(&record.name);
                 record.fields.iter().try_for_each(|field| self.value(place.at(&field.schema), depth + 1))
             }
-            Schema::Ref { name } => self.value(place.named(name).map_err(Stop::Refused)?, depth),
+            Schema::Ref { name } => self.value(place.named(name)?, depth),
             // Whatever else there is, is a number.
             _ => self.number().map(|_| ()),
         }
     }
 
     /// Items in blocks: how many, or as a negative number with the block's size after it.
-    fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Stop>) -> Result<(), Stop> {
+    fn blocks(&mut self, mut item: impl FnMut(&mut Self) -> Result<(), Invalid>) -> Result<(), Invalid> {
         loop {
             let count = self.number()?;
             if count == 0 {
@@ -84,19 +81,23 @@ impl Walk<'_> {
     }
 
     /// Bytes after their number.
-    fn counted(&mut self) -> Result<(), Stop> {
-        let length = usize::try_from(self.number()?).map_err(|_| Stop::End)?;
-        self.skip(length)
+    fn counted(&mut self) -> Result<(), Invalid> {
+        let length = self.number()?;
+        self.skip(usize::try_from(length).map_err(|_| Invalid(format!("{length} is no length")))?)
     }
 
-    fn skip(&mut self, bytes: usize) -> Result<(), Stop> {
-        self.rest = self.rest.get(bytes..).ok_or(Stop::End)?;
+    fn skip(&mut self, bytes: usize) -> Result<(), Invalid> {
+        self.rest = self.rest.get(bytes..).ok_or_else(ends_early)?;
         Ok(())
     }
 
     /// A zigzag number.
-    fn number(&mut self) -> Result<i64, Stop> {
-        let zigzag = decode_varint(&mut self.rest).map_err(|_| Stop::End)?;
+    fn number(&mut self) -> Result<i64, Invalid> {
+        let zigzag = decode_varint(&mut self.rest).map_err(|_| ends_early())?;
         Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
     }
+}
+
+fn ends_early() -> Invalid {
+    Invalid::new("the bytes end within the value")
 }
