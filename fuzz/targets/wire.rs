@@ -28,8 +28,8 @@ const PROTOBUF: &str = r#"syntax = "proto3";
         oneof one { int64 whole = 5; Kind kind = 6; } google.protobuf.Timestamp at = 7;
         google.protobuf.Struct any = 8; google.protobuf.Any wrapped = 9; repeated sint32 many = 10;
         enum Kind { UNKNOWN = 0; A = 1; } message Inner { fixed64 x = 1; } }"#;
-const JSON: &str = r#"{"type": "object", "properties": {"a": {"type": "integer"}, "b": {"pattern": "^x+$"}},
-    "required": ["a"], "additionalProperties": {"$ref": "#"}}"#;
+const JSON: &str = r##"{"type": "object", "properties": {"a": {"type": "integer"}, "b": {"pattern": "^x+$"}},
+    "required": ["a"], "additionalProperties": {"$ref": "#"}}"##;
 
 static SCHEMAS: LazyLock<Vec<Schema>> = LazyLock::new(|| {
     let all = [(Format::Avro, AVRO), (Format::Avro, FLAT), (Format::Protobuf, PROTOBUF), (Format::Json, JSON)];
