@@ -63,7 +63,7 @@ check-generated: target
 	$(CARGO) run --release -p xtask -- proto --check
 	./scripts/chart-docs.sh --check
 
-fuzz: setup-test ## Random input for the parsers, 20 s each; RUNS=10000000 for so many each, ONLY=filter for one
+fuzz: setup-test ## Random input for the parsers, 10 s each; RUNS=10000000 for so many each, ONLY=filter for one
 	./scripts/fuzz.sh $(or $(ONLY),all) $(RUNS)
 
 bench: setup-test build ## Measure; ONLY=runner beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions
