@@ -9,12 +9,12 @@ use crate::schema::Invalid;
 use apache_avro::Schema;
 use prost::encoding::decode_varint;
 
-/// So many parts beside its bytes a value may have: nulls take none.
+/// So many parts a value may have that take no bytes.
 const PARTS: usize = 1 << 16;
 
 /// Refuses what is not one whole value, or nests deeper than [`DEPTH`].
 pub fn check(body: &[u8], place: Place<'_>) -> Result<(), Invalid> {
-    let mut walk = Walk { rest: body, parts: PARTS + body.len() };
+    let mut walk = Walk { rest: body, parts: PARTS };
     walk.value(place, 0)?;
     match walk.rest.len() {
         0 => Ok(()),
@@ -32,9 +32,9 @@ impl Walk<'_> {
         if depth > DEPTH {
             return Err(super::too_deep());
         }
-        self.parts = self.parts.checked_sub(1).ok_or_else(|| Invalid::new("the value has too many parts"))?;
         match place.schema {
-            Schema::Null => Ok(()),
+            Schema::Null => self.nothing(),
+            Schema::Record(record) if record.fields.is_empty() => self.nothing(),
             Schema::Boolean => self.skip(1),
             Schema::Float => self.skip(4),
             Schema::Double => self.skip(8),
@@ -78,6 +78,12 @@ impl Walk<'_> {
             }
             (0..count.unsigned_abs()).try_for_each(|_| item(self))?;
         }
+    }
+
+    /// A part that takes no bytes.
+    fn nothing(&mut self) -> Result<(), Invalid> {
+        self.parts = self.parts.checked_sub(1).ok_or_else(|| Invalid::new("the value has too many parts"))?;
+        Ok(())
     }
 
     /// Bytes after their number.
