@@ -22,7 +22,7 @@ pub struct ServiceArgs {
     #[arg(long, value_name = "URL")]
     pub s3: Option<String>,
     /// A running schema registry with Confluent's API: records are decoded and outputs encoded by it
-    #[arg(long, value_name = "URL", env = "SCHEMA_REGISTRY_URL")]
+    #[arg(long, value_name = "URL", env = "SCHEMA_REGISTRY_URL", value_parser = registry_url)]
     pub schema_registry: Option<String>,
     /// Port of the embedded Kafka broker
     #[arg(long, default_value_t = 9292)]
@@ -33,6 +33,11 @@ pub struct ServiceArgs {
     /// Port of the embedded S3
     #[arg(long, default_value_t = 9290)]
     pub s3_port: u16,
+}
+
+fn registry_url(text: &str) -> Result<String, String> {
+    let has_scheme = ["http://", "https://"].iter().any(|scheme| text.starts_with(scheme));
+    has_scheme.then(|| text.to_owned()).ok_or_else(|| format!("write http://{text} or https://{text}"))
 }
 
 /// The services of a run.
