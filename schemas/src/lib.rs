@@ -13,6 +13,7 @@ mod protobuf;
 mod registry;
 mod schema;
 pub mod wire;
+mod zigzag;
 
 pub use registry::{Fetched, Registry, Subject};
 pub use schema::{Format, Invalid, Reference, Schema};

@@ -7,9 +7,10 @@
 use crate::{
     bounded::Bounded,
     schema::{Invalid, Reference},
+    zigzag,
 };
 use base64_simd::STANDARD;
-use prost::{Message, encoding::decode_varint};
+use prost::Message;
 use prost_reflect::{
     DeserializeOptions, DynamicMessage, FileDescriptor, MessageDescriptor, prost_types::FileDescriptorProto,
 };
@@ -96,8 +97,7 @@ impl Protobuf {
 /// The places that the body begins with.
 fn places(body: &mut &[u8]) -> Result<Vec<usize>, Invalid> {
     let mut next = || {
-        let zigzag = decode_varint(body).map_err(Invalid::new)?;
-        let number = (zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed();
+        let number = zigzag::take(body).map_err(Invalid::new)?;
         usize::try_from(number).map_err(|_| Invalid(format!("{number} is no message's place")))
     };
     match next()? {

@@ -5,9 +5,8 @@
 //! so that it decodes only what is whole and bounded.
 
 use super::{DEPTH, Place};
-use crate::schema::Invalid;
+use crate::{schema::Invalid, zigzag};
 use apache_avro::Schema;
-use prost::encoding::decode_varint;
 
 /// So many parts a value may have that take no bytes.
 const PARTS: usize = 1 << 16;
@@ -97,10 +96,8 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// A zigzag number.
     fn number(&mut self) -> Result<i64, Invalid> {
-        let zigzag = decode_varint(&mut self.rest).map_err(|_| ends_early())?;
-        Ok((zigzag >> 1).cast_signed() ^ -(zigzag & 1).cast_signed())
+        zigzag::take(&mut self.rest).map_err(|_| ends_early())
     }
 }
 
