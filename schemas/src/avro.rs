@@ -15,8 +15,6 @@ use std::sync::Once;
 
 /// The most memory that a length written in a record may ask for.
 const LARGEST: usize = 64 << 20;
-/// Records, lists and maps in each other, at most: deeper than this nobody's JSON parser reads.
-const DEPTH: usize = 100;
 /// The most places of a decimal: written out, each takes a byte.
 const PLACES: usize = 1_000;
 
@@ -59,7 +57,7 @@ impl Avro {
         walk::check(body, self.root())?;
         let mut rest = body;
         let value = from_avro_datum_schemata(self.schema, self.all.clone(), &mut rest, None).map_err(Invalid::new)?;
-        let json = to_json::value(value, self.root(), 0)?;
+        let json = to_json::value(value, self.root())?;
         serde_json::to_vec(&json).map_err(Invalid::new)
     }
 
@@ -99,10 +97,6 @@ impl<'a> Place<'a> {
         let namespace = if name.namespace.is_some() { &name.namespace } else { self.namespace };
         Self { namespace, ..self }
     }
-}
-
-fn too_deep() -> Invalid {
-    Invalid(format!("the value is nested deeper than {DEPTH}"))
 }
 
 /// The schemas so that each refers to those before it only, which is how names are resolved.

@@ -1,9 +1,10 @@
 //! JSON that is written only so deep: who writes it recurses, and is stopped by the error.
 
+use crate::schema::Invalid;
 use std::io::{Error, Result, Write};
 
-/// Objects and lists in each other, at most.
-const DEPTH: usize = 100;
+/// Objects and lists in each other, at most: deeper than this nobody's JSON parser reads.
+pub const DEPTH: usize = 100;
 
 /// The text so far.
 #[derive(Debug, Default)]
@@ -26,7 +27,7 @@ impl Write for Bounded {
                 _ => {}
             }
             if self.depth > DEPTH {
-                return Err(Error::other(format!("the value is nested deeper than {DEPTH}")));
+                return Err(Error::other(too_deep()));
             }
         }
         self.text.extend_from_slice(bytes);
@@ -36,4 +37,9 @@ impl Write for Bounded {
     fn flush(&mut self) -> Result<()> {
         Ok(())
     }
+}
+
+/// What is said of a value that is nested deeper than [`DEPTH`].
+pub fn too_deep() -> Invalid {
+    Invalid(format!("the value is nested deeper than {DEPTH}"))
 }

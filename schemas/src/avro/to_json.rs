@@ -3,27 +3,25 @@
 //! A union is the value that it holds, `bytes` and `fixed` are base64, decimals and UUIDs are text,
 //! dates and times the number that Avro has for them, a number that is none (`NaN`) is its name.
 
-use super::{DEPTH, Place};
+use super::Place;
 use crate::schema::Invalid;
 use apache_avro::{Schema, types::Value as Avro};
 use base64_simd::STANDARD;
 use bigdecimal::{BigDecimal, num_bigint::BigInt};
 use serde_json::{Map, Number, Value, json};
 
-pub fn value(value: Avro, place: Place<'_>, depth: usize) -> Result<Value, Invalid> {
-    if depth > DEPTH {
-        return Err(super::too_deep());
-    }
+/// Of a value that `walk` has let through, which bounds how deep this goes.
+pub fn value(value: Avro, place: Place<'_>) -> Result<Value, Invalid> {
     if let Schema::Ref { name } = place.schema {
-        return self::value(value, place.named(name)?, depth);
+        return self::value(value, place.named(name)?);
     }
-    let inner = |inner: Avro, schema| self::value(inner, place.at(schema), depth + 1);
+    let inner = |inner: Avro, schema| self::value(inner, place.at(schema));
     Ok(match (value, place.schema) {
         (Avro::Null, Schema::Null) => Value::Null,
         (Avro::Union(index, value), Schema::Union(union)) => {
             let variant = union.variants().get(index as usize);
             let variant = variant.ok_or_else(|| Invalid(format!("the union has no type {index}")))?;
-            self::value(*value, place.at(variant), depth)?
+            inner(*value, variant)?
         }
         (Avro::Array(items), Schema::Array(array)) => {
             Value::Array(items.into_iter().map(|item| inner(item, &array.items)).collect::<Result<_, _>>()?)
@@ -37,7 +35,7 @@ pub fn value(value: Avro, place: Place<'_>, depth: usize) -> Result<Value, Inval
             let fields = fields
                 .into_iter()
                 .zip(&record.fields)
-                .map(|((name, field), schema)| Ok((name, self::value(field, place.at(&schema.schema), depth + 1)?)));
+                .map(|((name, field), schema)| Ok((name, self::value(field, place.at(&schema.schema))?)));
             Value::Object(fields.collect::<Result<Map<_, _>, Invalid>>()?)
         }
         (Avro::Decimal(decimal), Schema::Decimal(schema)) => {

@@ -4,8 +4,12 @@
 //! takes bytes that end too early for values that are not there. Here all of that is refused first,
 //! so that it decodes only what is whole and bounded.
 
-use super::{DEPTH, Place};
-use crate::{schema::Invalid, zigzag};
+use super::Place;
+use crate::{
+    bounded::{DEPTH, too_deep},
+    schema::Invalid,
+    zigzag,
+};
 use apache_avro::Schema;
 
 /// So many parts a value may have that take no bytes.
@@ -29,7 +33,7 @@ struct Walk<'a> {
 impl Walk<'_> {
     fn value(&mut self, place: Place<'_>, depth: usize) -> Result<(), Invalid> {
         if depth > DEPTH {
-            return Err(super::too_deep());
+            return Err(too_deep());
         }
         match place.schema {
             Schema::Null => self.nothing(),
