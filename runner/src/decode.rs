@@ -7,7 +7,7 @@ use crate::{answer::Failure, record::Record};
 use bytes::Bytes;
 use std::sync::Arc;
 use tidemill_api::RecordPart;
-use tidemill_schemas::{Fetched, Format, Invalid, Registry, Schema, Subject, wire};
+use tidemill_schemas::{Format, Invalid, NoSchema, Registry, Schema, Subject, wire};
 
 /// Decodes records of one trigger.
 #[derive(Debug)]
@@ -42,7 +42,7 @@ pub struct Json {
 pub enum Error {
     /// There is no schema.
     #[error(transparent)]
-    Schema(Fetched),
+    Schema(NoSchema),
     /// The schema does not describe it.
     #[error("the {part} cannot be decoded by schema {id}: {source}")]
     Value {
@@ -72,7 +72,7 @@ impl Decoder {
         if let Some((id, body)) = record.key.as_deref().filter(|_| self.keys).and_then(wire::split) {
             let known = match self.registry.latest(&Subject::Key(record.topic.clone())).await {
                 Ok(latest) => latest.is_some(),
-                Err(Fetched::Unusable { .. }) => true,
+                Err(NoSchema::Unusable { .. }) => true,
                 Err(error) => return Err(Error::Schema(error)),
             };
             if known {
@@ -87,7 +87,7 @@ impl Decoder {
 
     /// The record's schema will not be there soon: it is not asked for again for a while.
     pub fn give_up(&self, error: &Error) {
-        if let Error::Schema(Fetched::Unknown { id, .. }) = error {
+        if let Error::Schema(NoSchema::Unknown { id, .. }) = error {
             self.registry.give_up(*id);
         }
     }
@@ -104,25 +104,23 @@ impl Error {
     #[must_use]
     pub fn may_heal(&self) -> bool {
         match self {
-            Self::Schema(Fetched::Unavailable { .. }) => true,
-            Self::Schema(Fetched::Unknown { given_up, .. }) => !given_up,
-            Self::Schema(Fetched::Unusable { .. }) | Self::Value { .. } => false,
+            Self::Schema(NoSchema::Unavailable { .. }) => true,
+            Self::Schema(NoSchema::Unknown { given_up, .. }) => !given_up,
+            Self::Schema(NoSchema::Unusable { .. }) | Self::Value { .. } => false,
         }
     }
 
     /// Whether others fail for the same reason.
     #[must_use]
     pub fn is_registry_away(&self) -> bool {
-        matches!(self, Self::Schema(Fetched::Unavailable { .. }))
+        matches!(self, Self::Schema(NoSchema::Unavailable { .. }))
     }
 
     /// As the failure destination is told.
     #[must_use]
     pub fn failure(&self) -> Failure {
         let kind = match self {
-            Self::Schema(Fetched::Unavailable { .. }) => "SchemaRegistryUnavailable",
-            Self::Schema(Fetched::Unknown { .. }) => "SchemaNotFound",
-            Self::Schema(Fetched::Unusable { .. }) => "SchemaUnusable",
+            Self::Schema(error) => error.kind(),
             Self::Value { .. } => "Undecodable",
         };
         Failure::new(kind, self)

@@ -8,7 +8,7 @@ use crate::answer::Failure;
 use bytes::Bytes;
 use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
-use tidemill_schemas::{Fetched, Invalid, Registry, Schema, Subject};
+use tidemill_schemas::{Invalid, Registry, Schema, Subject};
 
 /// Encodes for the topics that a function may write to.
 #[derive(Debug)]
@@ -51,13 +51,10 @@ impl Encoder {
     }
 
     async fn latest(&self, subject: Subject) -> Result<Option<Arc<Schema>>, Failure> {
-        self.registry.latest(&subject).await.map_err(|error| {
-            let kind = match error {
-                Fetched::Unusable { .. } => "SchemaUnusable",
-                Fetched::Unavailable { .. } | Fetched::Unknown { .. } => "SchemaRegistryUnavailable",
-            };
-            Failure::new(kind, format!("no output can be encoded for {subject}: {error}"))
-        })
+        self.registry
+            .latest(&subject)
+            .await
+            .map_err(|error| Failure::new(error.kind(), format!("no output can be encoded for {subject}: {error}")))
     }
 }
 

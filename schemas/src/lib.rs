@@ -15,5 +15,5 @@ mod schema;
 pub mod wire;
 mod zigzag;
 
-pub use registry::{Fetched, Registry, Subject};
+pub use registry::{NoSchema, Registry, Subject};
 pub use schema::{Format, Invalid, Reference, Schema};

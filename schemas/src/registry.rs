@@ -47,7 +47,7 @@ struct Known {
     subjects: HashMap<Subject, (Instant, Option<Arc<Schema>>)>,
     absent: HashMap<u32, Instant>,
     /// When the registry did not answer, and what came of it.
-    silent: Option<(Instant, Fetched)>,
+    silent: Option<(Instant, NoSchema)>,
 }
 
 /// Where a topic's schema is: `<topic>-key` or `<topic>-value`.
@@ -70,7 +70,7 @@ impl fmt::Display for Subject {
 
 /// Why there is no schema.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Fetched {
+pub enum NoSchema {
     /// The registry does not have it.
     #[error("the schema registry {url} has no schema with the id {id}")]
     Unknown {
@@ -99,6 +99,18 @@ pub enum Fetched {
     },
 }
 
+impl NoSchema {
+    /// The kind of failure, as failure destinations are told.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Unknown { .. } => "SchemaNotFound",
+            Self::Unusable { .. } => "SchemaUnusable",
+            Self::Unavailable { .. } => "SchemaRegistryUnavailable",
+        }
+    }
+}
+
 impl fmt::Debug for Registry {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registry").field("url", &self.url).finish_non_exhaustive()
@@ -125,7 +137,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the registry has none, or does not answer.
-    pub async fn by_id(&self, id: u32) -> Result<Arc<Schema>, Fetched> {
+    pub async fn by_id(&self, id: u32) -> Result<Arc<Schema>, NoSchema> {
         if let Some(known) = self.known_by_id(id) {
             return known;
         }
@@ -136,7 +148,7 @@ impl Registry {
         self.silent()?;
         match get_schema_by_id(id, &self.settings).await {
             Ok(registered) => self.keep(registered).await,
-            Err(error) if is_absent(&error) => Err(Fetched::Unknown { url: self.url.clone(), id, given_up: false }),
+            Err(error) if is_absent(&error) => Err(NoSchema::Unknown { url: self.url.clone(), id, given_up: false }),
             Err(error) => Err(self.unavailable(&error)),
         }
     }
@@ -152,7 +164,7 @@ impl Registry {
     ///
     /// # Errors
     /// When the registry does not answer and none is known.
-    pub async fn latest(&self, subject: &Subject) -> Result<Option<Arc<Schema>>, Fetched> {
+    pub async fn latest(&self, subject: &Subject) -> Result<Option<Arc<Schema>>, NoSchema> {
         let fresh = |seen: &Instant| seen.elapsed() < FRESH;
         let known = || self.known().subjects.get(subject).cloned();
         if let Some((_, schema)) = known().filter(|(seen, _)| fresh(seen)) {
@@ -170,7 +182,7 @@ impl Registry {
                 Some(schema)
             }
             (Ok(latest), _) => latest,
-            (Err(Fetched::Unavailable { reason, .. }), Some((_, schema))) => {
+            (Err(NoSchema::Unavailable { reason, .. }), Some((_, schema))) => {
                 tracing::warn!(%subject, reason, "the schema registry does not answer: its last word stays");
                 schema
             }
@@ -180,7 +192,7 @@ impl Registry {
         Ok(latest)
     }
 
-    async fn ask_latest(&self, subject: &Subject) -> Result<Option<Arc<Schema>>, Fetched> {
+    async fn ask_latest(&self, subject: &Subject) -> Result<Option<Arc<Schema>>, NoSchema> {
         self.silent()?;
         match get_schema_by_subject_and_version(&self.settings, &subject.to_string(), None).await {
             Ok(registered) => match self.known_by_id(registered.id) {
@@ -196,17 +208,17 @@ impl Registry {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known_by_id(&self, id: u32) -> Option<Result<Arc<Schema>, Fetched>> {
+    fn known_by_id(&self, id: u32) -> Option<Result<Arc<Schema>, NoSchema>> {
         let known = self.known();
         if let Some(schema) = known.schemas.get(&id) {
-            return Some(schema.clone().map_err(|reason| Fetched::Unusable { id, reason }));
+            return Some(schema.clone().map_err(|reason| NoSchema::Unusable { id, reason }));
         }
         let absent = known.absent.get(&id).is_some_and(|since| since.elapsed() < ABSENT);
-        absent.then(|| Err(Fetched::Unknown { url: self.url.clone(), id, given_up: true }))
+        absent.then(|| Err(NoSchema::Unknown { url: self.url.clone(), id, given_up: true }))
     }
 
     /// Fetches what a schema refers to, and keeps what comes of it.
-    async fn keep(&self, registered: RegisteredSchema) -> Result<Arc<Schema>, Fetched> {
+    async fn keep(&self, registered: RegisteredSchema) -> Result<Arc<Schema>, NoSchema> {
         let id = registered.id;
         let references = self.references(&registered).await?;
         let schema = match registered.schema_type {
@@ -217,11 +229,11 @@ impl Registry {
         };
         let schema = schema.map(Arc::new);
         self.known().schemas.insert(id, schema.clone());
-        schema.map_err(|reason| Fetched::Unusable { id, reason })
+        schema.map_err(|reason| NoSchema::Unusable { id, reason })
     }
 
     /// What a schema refers to, and what that refers to.
-    async fn references(&self, registered: &RegisteredSchema) -> Result<Vec<Reference>, Fetched> {
+    async fn references(&self, registered: &RegisteredSchema) -> Result<Vec<Reference>, NoSchema> {
         let mut open = registered.references.clone();
         let mut seen = HashSet::new();
         let mut found = Vec::new();
@@ -231,14 +243,14 @@ impl Registry {
             }
             if seen.len() > REFERENCES {
                 let reason = Invalid(format!("it refers to more than {REFERENCES} others"));
-                return Err(Fetched::Unusable { id: registered.id, reason });
+                return Err(NoSchema::Unusable { id: registered.id, reason });
             }
             let referenced = get_referenced_schema(&self.settings, &reference).await.map_err(|error| {
                 if !is_absent(&error) {
                     return self.unavailable(&error);
                 }
                 let reason = Invalid(format!("it refers to `{}`, which the registry does not have", reference.name));
-                Fetched::Unusable { id: registered.id, reason }
+                NoSchema::Unusable { id: registered.id, reason }
             })?;
             open.extend(referenced.references);
             found.push(Reference { name: reference.name, text: referenced.schema });
@@ -246,18 +258,18 @@ impl Registry {
         Ok(found)
     }
 
-    fn unavailable(&self, error: &SRCError) -> Fetched {
+    fn unavailable(&self, error: &SRCError) -> NoSchema {
         let reason = match &error.cause {
             Some(cause) => format!("{}: {cause}", error.error),
             None => error.error.clone(),
         };
-        let silent = Fetched::Unavailable { url: self.url.clone(), reason };
+        let silent = NoSchema::Unavailable { url: self.url.clone(), reason };
         self.known().silent = Some((Instant::now(), silent.clone()));
         silent
     }
 
     /// What came of a request a moment ago, where nothing did.
-    fn silent(&self) -> Result<(), Fetched> {
+    fn silent(&self) -> Result<(), NoSchema> {
         match &self.known().silent {
             Some((since, silent)) if since.elapsed() < SILENT => Err(silent.clone()),
             _ => Ok(()),
