@@ -16,7 +16,7 @@ use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
 use std::{ffi::OsString, process::ExitCode};
 use tidemill_runner::serve;
-use tidemill_service::child;
+use tidemill_service::{child, runtime};
 
 /// Functions on Kafka records: run them, check them, try them out.
 #[derive(Debug, Parser)]
@@ -65,14 +65,7 @@ fn main() -> ExitCode {
         let Err(error) = child::exec_tied(arguments);
         return fail(&anyhow::Error::from(error));
     }
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
-    let done = runtime.map_err(Into::into).and_then(|runtime| {
-        let done = runtime.block_on(run(command));
-        // What was to end has ended; a call of librdkafka that is stuck would be waited for.
-        runtime.shutdown_background();
-        done
-    });
-    match done {
+    match runtime::run(run(command)) {
         Ok(code) => code,
         Err(error) => fail(&error),
     }

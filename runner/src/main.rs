@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_runner::serve::{self, Args};
-use tidemill_service::child;
+use tidemill_service::{child, runtime};
 
 /// `tidemill-runner await ADDR`: ends once something listens there.
 const AWAIT: &str = "await";
@@ -23,12 +23,7 @@ fn main() -> Result<()> {
     {
         return listens(&address.to_string_lossy());
     }
-    let args = Args::parse();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let done = runtime.block_on(serve::run(args));
-    // What was to end has ended; a call of librdkafka that is stuck would be waited for.
-    runtime.shutdown_background();
-    done
+    runtime::run(serve::run(Args::parse()))
 }
 
 /// A pod starts its function's container after this: the Runtime API answers the first call.

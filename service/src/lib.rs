@@ -1,4 +1,4 @@
-//! The shell of a long-lived process: logs, metrics, admin listener, shutdown, children.
+//! The shell of a long-lived process: threads, logs, metrics, admin listener, shutdown, children.
 //!
 //! Nothing here knows a Tidemill resource, so every program can use all of it.
 
@@ -7,4 +7,5 @@ mod allocator;
 pub mod child;
 pub mod logging;
 pub mod metrics;
+pub mod runtime;
 pub mod shutdown;
