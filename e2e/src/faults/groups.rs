@@ -131,6 +131,16 @@ impl Seat {
         }
     }
 
+    /// Ends its runner in order.
+    ///
+    /// # Panics
+    /// When it does not end.
+    pub async fn stop(&mut self) {
+        if let Some(runner) = self.runner.take() {
+            runner.stop().await;
+        }
+    }
+
     /// Sends the runner a signal.
     pub fn signal(&self, signal: Signal) {
         if let Some(runner) = &self.runner {
@@ -232,9 +242,7 @@ impl Group {
     /// When one does not end.
     pub async fn stop(&mut self) {
         for seat in &mut self.seats {
-            if let Some(runner) = seat.runner.take() {
-                runner.stop().await;
-            }
+            seat.stop().await;
         }
     }
 
@@ -242,18 +250,6 @@ impl Group {
     #[must_use]
     pub fn last_words(&self) -> String {
         self.seats.iter().map(Seat::last_words).collect::<Vec<_>>().join("\n--\n")
-    }
-}
-
-impl Seat {
-    /// Ends its runner in order.
-    ///
-    /// # Panics
-    /// When it does not end.
-    pub async fn stop(&mut self) {
-        if let Some(runner) = self.runner.take() {
-            runner.stop().await;
-        }
     }
 }
 

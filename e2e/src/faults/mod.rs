@@ -116,16 +116,13 @@ async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started:
     }
     let live = std::mem::take(&mut *stage.outlets.came.lock());
     let mut again = Came::new();
-    for (topic, (mode, order)) in outlets::topics(&stage.brokers.bed) {
+    for (topic, of) in outlets::topics(&stage.brokers.bed) {
         let mut records = stage.brokers.bed.records(&topic).await;
         records.sort_by_key(|record| (record.partition, record.offset));
         for record in records {
             let value = record.value.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
             let number = value.and_then(feed::number).expect("what comes out is what went in");
-            match order {
-                true => again.of(mode).came(number, record.timestamp),
-                false => drop(again.of(mode).came_in_any_order(number, record.timestamp)),
-            }
+            again.record(of, number, record.timestamp);
         }
     }
     // What is in Redis and in the bucket was read as it came.

@@ -66,6 +66,15 @@ impl Came {
         let found = self.outcomes.iter_mut().find(|(of, _)| *of == mode);
         &mut found.expect("every group has one").1
     }
+
+    /// A record of a group's came out of a topic at that time.
+    pub fn record(&mut self, (mode, ordered): (Mode, bool), number: u64, at: i64) {
+        if ordered {
+            self.of(mode).came(number, at);
+        } else {
+            self.of(mode).came_in_any_order(number, at);
+        }
+    }
 }
 
 impl Default for Came {
@@ -140,20 +149,14 @@ fn read_topics(
             continue;
         }
         *place = message.offset() + 1;
-        let (mode, order) = topics[message.topic()];
-        take(&message, mode, order, &mut came.lock());
+        take(&message, topics[message.topic()], &mut came.lock());
     }
 }
 
-fn take(message: &BorrowedMessage<'_>, mode: Mode, order: bool, came: &mut Came) {
+fn take(message: &BorrowedMessage<'_>, of: (Mode, bool), came: &mut Came) {
     let value = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
     let number = value.and_then(number).expect("what comes out is what went in");
-    let at = message.timestamp().to_millis().expect("brokers set it");
-    if order {
-        came.of(mode).came(number, at);
-    } else {
-        came.of(mode).came_in_any_order(number, at);
-    }
+    came.record(of, number, message.timestamp().to_millis().expect("brokers set it"));
     let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
     let remaining = headers
         .filter(|header| header.key == "remaining")

@@ -3,7 +3,7 @@
 use super::{
     groups::{Group, Seat, end},
     plan::{Fault, Round},
-    stage::Stage,
+    stage::{Away, Stage},
 };
 use nix::sys::signal::Signal;
 use std::time::Duration;
@@ -79,21 +79,8 @@ pub async fn strike(stage: &mut Stage, round: &Round) -> String {
             stage.brokers.start_again(broker).await;
             format!("broker {}{}", broker + 1, if ended { ", it ended" } else { "" })
         }
-        Fault::Redis | Fault::S3 => {
-            let service = |stage: &Stage| {
-                if round.fault == Fault::Redis { stage.redis.daemon.clone() } else { stage.s3.daemon.clone() }
-            };
-            let daemon = service(stage);
-            daemon.signal(Signal::SIGKILL).expect("it can be killed");
-            daemon.wait_until_silent();
-            stage.pass(round.lasts).await;
-            if round.fault == Fault::Redis {
-                stage.redis.start()
-            } else {
-                stage.s3.start()
-            }
-            daemon.address.to_string()
-        }
+        Fault::Redis => kill_service(stage, round, |stage| &stage.redis).await,
+        Fault::S3 => kill_service(stage, round, |stage| &stage.s3).await,
         Fault::Forward => jump(stage, round, JUMP).await,
         Fault::Backward => jump(stage, round, -JUMP).await,
     }
@@ -111,6 +98,16 @@ async fn kill_broker(stage: &mut Stage, broker: usize, round: &Round) -> String 
     stage.pass(round.lasts).await;
     stage.brokers.start_again(broker).await;
     format!("broker {}", broker + 1)
+}
+
+async fn kill_service(stage: &mut Stage, round: &Round, service: fn(&Stage) -> &Away) -> String {
+    let daemon = &service(stage).daemon;
+    daemon.signal(Signal::SIGKILL).expect("it can be killed");
+    daemon.wait_until_silent();
+    stage.pass(round.lasts).await;
+    let service = service(stage);
+    service.start();
+    service.daemon.address.to_string()
 }
 
 /// A third runner joins each shared group; its clock jumps, and later back.
