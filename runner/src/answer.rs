@@ -3,8 +3,8 @@
 
 use crate::{
     encode::Encodings,
+    failure::Failure,
     record::{OutRecord, Record},
-    runtime_api::{LONGEST_KIND, LONGEST_MESSAGE, cut},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -23,22 +23,6 @@ pub struct Answer {
     pub failures: BTreeMap<usize, Failure>,
     /// How many records the function left out on purpose.
     pub dropped: usize,
-}
-
-/// Why a record failed, in the function's words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
-    /// A short name, such as `MalformedEvent`.
-    pub kind: String,
-    /// What happened.
-    pub message: String,
-}
-
-impl Failure {
-    /// Both are cut to what a dead letter's topic has room for beside the record.
-    pub fn new(kind: impl Into<String>, message: impl ToString) -> Self {
-        Self { kind: cut(kind.into(), LONGEST_KIND), message: cut(message.to_string(), LONGEST_MESSAGE) }
-    }
 }
 
 /// Why an answer is none.
@@ -263,7 +247,7 @@ fn text_or_json(raw: &RawValue) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, Failure, read};
+    use super::{Answer, read};
     use crate::encode::Encodings;
     use crate::record::{OutRecord, Record};
     use bytes::Bytes;
@@ -320,7 +304,7 @@ mod tests {
         let body = r#"{"batchItemFailures":[
             {"itemIdentifier":{"partition":"raw-0","offset":11},"errorType":"NotHtml","errorMessage":"it is a PDF"}],
             "dropped":[{"itemIdentifier":{"partition":"raw-0","offset":12},"reason":"duplicate"}]}"#;
-        let failure = Failure { kind: "NotHtml".to_owned(), message: "it is a PDF".to_owned() };
+        let failure = Failure::new("NotHtml", "it is a PDF");
         let expected = Answer { outputs: vec![], failures: BTreeMap::from([(1, failure)]), dropped: 1 };
         for output in [None, Some(&output())] {
             assert_eq!(read(body.as_bytes(), &batch(), output, &Encodings::default()).as_ref(), Ok(&expected));

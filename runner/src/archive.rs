@@ -3,7 +3,7 @@
 //! An object is named after its record, so that a record that fails again after a restart is the
 //! same object and not a second one.
 
-use crate::{answer::Failure, dead_letter, pauses::Pauses, pipeline::Unsettled, record::Record};
+use crate::{dead_letter, failure::Failure, pauses::Pauses, pipeline::Unsettled, record::Record};
 use anyhow::Result;
 use base64::{Engine, engine::general_purpose::STANDARD};
 use object_store::{
@@ -106,7 +106,7 @@ fn document(record: &Record, failure: &Failure, attempts: u32) -> Value {
 #[cfg(test)]
 mod tests {
     use super::{document, name};
-    use crate::{answer::Failure, record::Record};
+    use crate::{failure::Failure, record::Record};
 
     #[test]
     fn an_object_says_all_of_its_record() {
@@ -119,7 +119,7 @@ mod tests {
             ..Record::default()
         };
         assert_eq!(name("failed/", &record), "failed/raw/3/00000000000000000042.json");
-        let failure = Failure { kind: "Bad".to_owned(), message: "why".to_owned() };
+        let failure = Failure::new("Bad", "why");
         let document = document(&record, &failure, 3);
         let expected = [
             ("original-topic", "raw"),

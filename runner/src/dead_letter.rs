@@ -2,7 +2,7 @@
 //! way back: the headers as they were.
 
 use crate::{
-    answer::Failure,
+    failure::Failure,
     record::{HeaderList, OutRecord, Record},
 };
 use chrono::{SecondsFormat, Utc};
@@ -63,13 +63,13 @@ pub fn headers_before(mut headers: HeaderList) -> HeaderList {
 #[cfg(test)]
 mod tests {
     use super::{headers_before, record};
-    use crate::{answer::Failure, record::Record};
+    use crate::{failure::Failure, record::Record};
 
     fn check(names: &[&str]) {
         let headers: Vec<_> =
             names.iter().zip(0_u8..).map(|(name, value)| ((*name).to_owned(), Some(vec![value, 0xff]))).collect();
         let failed = Record { topic: "raw".into(), headers: headers.clone(), ..Record::default() };
-        let failure = Failure { kind: "Crash".to_owned(), message: "gone".to_owned() };
+        let failure = Failure::new("Crash", "gone");
         let letter = record(failed, "dlq.raw".to_owned(), &failure, 3);
         assert_eq!(letter.headers.len(), headers.len() + 7);
         assert_eq!(headers_before(letter.headers), headers);

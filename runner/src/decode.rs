@@ -3,7 +3,7 @@
 //! A value is decoded where it is in Confluent's wire format. A key is, where the registry also has
 //! a schema for the topic's keys: numbers as keys begin with the same byte.
 
-use crate::{answer::Failure, record::Record};
+use crate::{failure::Failure, record::Record};
 use bytes::Bytes;
 use std::sync::Arc;
 use tidemill_api::RecordPart;
@@ -63,11 +63,11 @@ impl Decoder {
         Self { registry, keys: has(RecordPart::Key), values: has(RecordPart::Value) }
     }
 
-    /// What the record's parts are in JSON; what no schema describes stays as it is.
+    /// What the record's parts are in JSON; `None` where no schema describes one.
     ///
     /// # Errors
     /// When a schema is missing or says something else.
-    pub async fn decode(&self, record: &Record) -> Result<Decoded, Error> {
+    pub async fn decode(&self, record: &Record) -> Result<Option<Decoded>, Error> {
         let mut decoded = Decoded::default();
         if let Some((id, body)) = record.key.as_deref().filter(|_| self.keys).and_then(wire::split) {
             let known = match self.registry.latest(&Subject::Key(record.topic.clone())).await {
@@ -82,7 +82,7 @@ impl Decoder {
         if let Some((id, body)) = record.value.as_deref().filter(|_| self.values).and_then(wire::split) {
             decoded.value = Some(self.json("value", id, body).await?);
         }
-        Ok(decoded)
+        Ok((decoded.key.is_some() || decoded.value.is_some()).then_some(decoded))
     }
 
     /// The record's schema will not be there soon: it is not asked for again for a while.

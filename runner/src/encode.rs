@@ -4,7 +4,7 @@
 //! encoded by its latest schema; the same goes for keys and `<topic>-key`. `valueBase64` is sent as
 //! it is: that is for functions that encode by themselves.
 
-use crate::answer::Failure;
+use crate::failure::Failure;
 use bytes::Bytes;
 use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};

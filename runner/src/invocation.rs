@@ -4,6 +4,7 @@
 //! id, 403 for a call in the wrong state, 413 for an answer that is too large) and guarantees
 //! that each invocation handed out has exactly one outcome.
 
+use crate::failure::Failure;
 use bytes::Bytes;
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
@@ -18,13 +19,8 @@ pub type Outcome = Result<Bytes, Failed>;
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Failed {
     /// The function said so, or answered too much.
-    #[error("{kind}: {message}")]
-    Function {
-        /// `errorType`.
-        kind: String,
-        /// `errorMessage`.
-        message: String,
-    },
+    #[error(transparent)]
+    Function(Failure),
     /// It took too long and was killed.
     #[error("no answer within {0:?}: the process was killed")]
     Timeout(Duration),
@@ -41,7 +37,7 @@ impl Failed {
     #[must_use]
     pub fn kind(&self) -> &str {
         match self {
-            Self::Function { kind, .. } => kind,
+            Self::Function(failure) => &failure.kind,
             Self::Timeout(_) => "Timeout",
             Self::Crash(_) => "Crash",
             Self::Stopping => "Stopping",
@@ -72,7 +68,7 @@ pub enum Sent {
     /// More than is allowed: at least so many bytes.
     TooLarge(usize),
     /// An error, beside or in place of an answer.
-    Failed(Complaint),
+    Failed(Failure),
     /// A beginning, and why no more.
     CutOff(String),
 }
@@ -105,15 +101,6 @@ pub struct InFlight {
     pub cut_off: Option<String>,
 }
 
-/// What the function process says when it fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Complaint {
-    /// `errorType`.
-    pub kind: String,
-    /// `errorMessage`.
-    pub message: String,
-}
-
 impl State {
     /// The process asks for work: whether it may have some.
     pub fn ask(&mut self) -> Result<(), Reply> {
@@ -138,11 +125,10 @@ impl State {
     pub fn response(&mut self, id: &str, sent: Sent) -> Reply {
         match sent {
             Sent::Whole(body) => self.settle(id, Ok(body)),
-            Sent::Failed(complaint) => self.error(id, complaint),
+            Sent::Failed(failure) => self.error(id, failure),
             Sent::TooLarge(length) => {
                 let message = format!("the answer has {length} bytes; at most {LARGEST_ANSWER} are allowed");
-                let failed = Failed::Function { kind: "Function.ResponseSizeTooLarge".to_owned(), message };
-                match self.settle(id, Err(failed)) {
+                match self.error(id, Failure::new("Function.ResponseSizeTooLarge", message)) {
                     Reply::Accepted => Reply::TooLarge,
                     other => other,
                 }
@@ -163,26 +149,24 @@ impl State {
     /// Until then its process may end, which says more than that a connection did.
     pub fn give_up(&mut self) -> bool {
         let Self::Busy(InFlight { cut_off: Some(reason), .. }) = self else { return false };
-        let message = format!("the answer was cut off: {reason}");
-        let kind = "Runtime.TruncatedResponse".to_owned();
+        let failure = Failure::new("Runtime.TruncatedResponse", format!("the answer was cut off: {reason}"));
         if let Self::Busy(in_flight) = std::mem::replace(self, Self::Idle) {
-            in_flight.give(Err(Failed::Function { kind, message }));
+            in_flight.give(Err(Failed::Function(failure)));
         }
         true
     }
 
     /// The process says that an invocation failed.
-    pub fn error(&mut self, id: &str, complaint: Complaint) -> Reply {
-        let Complaint { kind, message } = complaint;
-        self.settle(id, Err(Failed::Function { kind, message }))
+    pub fn error(&mut self, id: &str, failure: Failure) -> Reply {
+        self.settle(id, Err(Failed::Function(failure)))
     }
 
     /// The process says that it cannot start.
-    pub fn init_error(&mut self, complaint: &Complaint) -> Reply {
+    pub fn init_error(&mut self, failure: &Failure) -> Reply {
         if !matches!(self, Self::Initializing) {
             return Reply::WrongState;
         }
-        *self = Self::InitFailed(format!("{}: {}", complaint.kind, complaint.message));
+        *self = Self::InitFailed(failure.to_string());
         Reply::Accepted
     }
 
@@ -230,7 +214,8 @@ impl InFlight {
 
 #[cfg(test)]
 mod tests {
-    use super::{Complaint, Failed, InFlight, Outcome, Reply, Sent, State};
+    use super::{Failed, InFlight, Outcome, Reply, Sent, State};
+    use crate::failure::Failure;
     use bytes::Bytes;
     use std::time::{Duration, Instant};
     use tokio::sync::oneshot;
@@ -243,8 +228,8 @@ mod tests {
         (state, receiver)
     }
 
-    fn complaint() -> Complaint {
-        Complaint { kind: "E".to_owned(), message: "m".to_owned() }
+    fn failure() -> Failure {
+        Failure::new("E", "m")
     }
 
     #[test]
@@ -260,16 +245,16 @@ mod tests {
     fn calls_in_the_wrong_state_change_nothing() {
         let (mut state, mut outcome) = busy("a");
         assert_eq!(state.ask(), Err(Reply::WrongState));
-        assert_eq!(state.init_error(&complaint()), Reply::WrongState);
+        assert_eq!(state.init_error(&failure()), Reply::WrongState);
         assert_eq!(state.response("b", Sent::Whole(Bytes::new())), Reply::UnknownRequest);
-        assert_eq!(state.error("b", complaint()), Reply::UnknownRequest);
+        assert_eq!(state.error("b", failure()), Reply::UnknownRequest);
         assert!(outcome.try_recv().is_err(), "still in flight");
-        assert_eq!(state.error("a", complaint()), Reply::Accepted);
-        assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Function { .. }), _))));
+        assert_eq!(state.error("a", failure()), Reply::Accepted);
+        assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Function(_)), _))));
 
         let mut state = State::Initializing;
         assert_eq!(state.response("a", Sent::Whole(Bytes::new())), Reply::WrongState);
-        assert_eq!(state.init_error(&complaint()), Reply::Accepted);
+        assert_eq!(state.init_error(&failure()), Reply::Accepted);
         assert_eq!(state.ask(), Err(Reply::WrongState));
     }
 
@@ -277,7 +262,7 @@ mod tests {
     fn a_large_answer_fails_the_invocation() {
         let (mut state, mut outcome) = busy("a");
         assert_eq!(state.response("a", Sent::TooLarge(7_000_000)), Reply::TooLarge);
-        let Ok((Err(Failed::Function { kind, .. }), _)) = outcome.try_recv() else { panic!("failed") };
+        let Ok((Err(Failed::Function(Failure { kind, .. })), _)) = outcome.try_recv() else { panic!("failed") };
         assert_eq!(kind, "Function.ResponseSizeTooLarge");
     }
 
@@ -296,7 +281,7 @@ mod tests {
         assert_eq!(state.response("a", cut_off()), Reply::Accepted);
         assert!(state.give_up());
         assert_eq!(state.ask(), Ok(()));
-        let Ok((Err(Failed::Function { kind, .. }), _)) = outcome.try_recv() else { panic!("failed") };
+        let Ok((Err(Failed::Function(Failure { kind, .. })), _)) = outcome.try_recv() else { panic!("failed") };
         assert_eq!(kind, "Runtime.TruncatedResponse");
     }
 

@@ -5,31 +5,28 @@
 //! offsets after that, and only after that, loses nothing.
 
 use crate::{
-    answer::{self, Failure},
+    answer,
     archive::Archive,
     dead_letter,
     decode::Decoder,
     encode::{Encoder, Encodings},
     event::{self, ScheduledEvent},
+    failure::Failure,
     invocation::{Failed, Outcome},
     output::{self, Sink},
-    pauses::Pauses,
     pool::Pool,
     record::{OutRecord, Record},
     retry::{self, Next, Work},
-    stats::{Counted, Stats, Tally},
+    route::Route,
+    stats::{Counted, Stats},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tidemill_api::plan::Plan;
 use tidemill_filter::Filters;
-use tokio::{sync::watch, time::sleep};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tracing::{error, info, warn};
-
-/// How long a partition is held before the failure destination is asked again to take a record
-/// that it refused.
-const HOLD: Duration = Duration::from_secs(15);
+use tracing::{info, warn};
 
 /// What turns records into outcomes.
 pub struct Pipeline<S> {
@@ -53,18 +50,6 @@ pub struct Pipeline<S> {
     pub stats: Arc<Stats>,
     /// What the event says it came from.
     pub bootstrap_servers: String,
-}
-
-/// Where the effects of a batch go, and who counts them.
-pub struct Route<'a, S> {
-    /// Records that the function answered.
-    pub outputs: &'a S,
-    /// Records that failed.
-    pub dead_letters: &'a S,
-    /// What is counted.
-    pub tally: &'a dyn Tally,
-    /// How many batches rest between two attempts, for whoever could work meanwhile.
-    pub resting: &'a watch::Sender<usize>,
 }
 
 /// Why records have no durable outcome.
@@ -144,7 +129,7 @@ impl<S: Sink> Pipeline<S> {
                         reason = failures.summary(),
                         "attempt failed, will retry"
                     );
-                    self.pause(route, work.attempts, stop).await?;
+                    route.rest(self.pause(work.attempts), stop).await?;
                     stack.push(work);
                 }
                 Next::Split(first, second) => {
@@ -181,7 +166,7 @@ impl<S: Sink> Pipeline<S> {
                 Err(failure) => failure,
                 Ok((Err(Failed::Stopping), _)) => return Err(Unsettled::Stopped),
                 Ok((Ok(body), encodings)) => match answer::read(&body, &[], self.plan.output.as_ref(), &encodings) {
-                    Ok(answer) => match self.produce(route, &answer.outputs, stop).await? {
+                    Ok(answer) => match route.produce(&answer.outputs, stop).await? {
                         Ok(()) => break,
                         Err(refused) => Failure::new("OutputRefused", refused),
                     },
@@ -191,7 +176,7 @@ impl<S: Sink> Pipeline<S> {
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");
-                self.pause(route, attempts, stop).await?;
+                route.rest(self.pause(attempts), stop).await?;
                 continue;
             }
             let record = Record { topic: self.plan.name.as_str().into(), value: Some(payload), ..Record::default() };
@@ -229,7 +214,7 @@ impl<S: Sink> Pipeline<S> {
                             && !(waited && error.is_registry_away()) =>
                     {
                         warn!(attempts, %error, "a record cannot be decoded, will retry");
-                        self.pause(route, attempts, stop).await?;
+                        route.rest(self.pause(attempts), stop).await?;
                         attempts += 1;
                     }
                     outcome => break outcome,
@@ -237,7 +222,7 @@ impl<S: Sink> Pipeline<S> {
             };
             match json {
                 Ok(json) => {
-                    record.decoded = Some(Box::new(json));
+                    record.decoded = json.map(Box::new);
                     decoded.push(record);
                 }
                 Err(error) => {
@@ -295,7 +280,7 @@ impl<S: Sink> Pipeline<S> {
                 return Ok(Some((work.failed(retry), failures)));
             }
         };
-        if let Err(refused) = self.produce(route, &answer.outputs, stop).await? {
+        if let Err(refused) = route.produce(&answer.outputs, stop).await? {
             let failures = whole("OutputRefused", refused.to_string());
             return Ok(Some((work.failed(retry), failures)));
         }
@@ -317,33 +302,13 @@ impl<S: Sink> Pipeline<S> {
         let (outcome, busy) = self.pool.invoke(id, payload, stop).await;
         let result = match &outcome {
             Ok(_) => "success",
-            Err(Failed::Function { .. }) => "error",
+            Err(Failed::Function(_)) => "error",
             Err(Failed::Timeout(_)) => "timeout",
             Err(Failed::Crash(_)) => "crash",
             Err(Failed::Stopping) => return outcome,
         };
         self.stats.invoked(records, busy, result);
         outcome
-    }
-
-    /// Produces until the brokers have it; the inner error is a refusal for good.
-    async fn produce<T: Sink>(
-        &self,
-        route: &Route<'_, T>,
-        records: &[OutRecord],
-        stop: &CancellationToken,
-    ) -> Result<Result<(), output::Error>, Unsettled> {
-        if records.is_empty() {
-            return Ok(Ok(()));
-        }
-        match persist(route.outputs, records, stop).await {
-            Ok(()) => {
-                route.tally.count(Counted::Produced, records.len());
-                Ok(Ok(()))
-            }
-            Err(Persist::Refused(error)) => Ok(Err(error)),
-            Err(Persist::Unsettled(unsettled)) => Err(unsettled),
-        }
     }
 
     /// Hands records to the failure destination.
@@ -381,38 +346,16 @@ impl<S: Sink> Pipeline<S> {
                     dead_letter::record(record, topic, &failure, attempts)
                 })
                 .collect();
-            self.send(route, &letters, stop).await?;
+            route.bury(&letters, stop).await?;
         }
         route.tally.count(Counted::DeadLettered, count);
         route.tally.count(Counted::Settled, count);
         Ok(())
     }
 
-    /// Produces dead letters; their partition is held for as long as they are refused.
-    async fn send<T: Sink>(
-        &self,
-        route: &Route<'_, T>,
-        letters: &[OutRecord],
-        stop: &CancellationToken,
-    ) -> Result<(), Unsettled> {
-        loop {
-            match persist(route.dead_letters, letters, stop).await {
-                Ok(()) => return Ok(()),
-                Err(Persist::Unsettled(unsettled)) => return Err(unsettled),
-                Err(Persist::Refused(refused)) => {
-                    error!(
-                        error = %refused,
-                        retry_in = ?HOLD,
-                        "the failure destination refuses a record, so its partition is held: raise the topic's max.message.bytes"
-                    );
-                    metrics::counter!("tidemill_runner_partition_holds_total").increment(1);
-                    tokio::select! {
-                        () = stop.cancelled() => return Err(Unsettled::Stopped),
-                        () = sleep(HOLD) => {}
-                    }
-                }
-            }
-        }
+    /// How long to wait after so many attempts.
+    fn pause(&self, attempts: u32) -> Duration {
+        retry::pause(&self.plan.retry.backoff, attempts, &mut rand::rng())
     }
 
     fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
@@ -443,17 +386,6 @@ impl<S: Sink> Pipeline<S> {
         }
         Ok((!young.is_empty()).then_some(Work { records: young, attempts }))
     }
-
-    async fn pause<T>(&self, route: &Route<'_, T>, attempts: u32, stop: &CancellationToken) -> Result<(), Unsettled> {
-        let pause = retry::pause(&self.plan.retry.backoff, attempts, &mut rand::rng());
-        route.resting.send_modify(|resting| *resting += 1);
-        let result = tokio::select! {
-            () = stop.cancelled() => Err(Unsettled::Stopped),
-            () = sleep(pause) => Ok(()),
-        };
-        route.resting.send_modify(|resting| *resting -= 1);
-        result
-    }
 }
 
 /// Why the records of a piece of work failed.
@@ -476,30 +408,6 @@ impl Failures {
         match self {
             Self::Whole(failure) => Box::new(std::iter::repeat(failure)),
             Self::Each(failures) => Box::new(failures.into_iter()),
-        }
-    }
-}
-
-/// Why records are not durable.
-enum Persist {
-    /// The brokers will never take one of them.
-    Refused(output::Error),
-    /// It stopped before.
-    Unsettled(Unsettled),
-}
-
-/// Produces until the brokers have the records.
-async fn persist<T: Sink>(sink: &T, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
-    let mut pauses = Pauses::default();
-    loop {
-        match sink.produce(records).await {
-            Ok(()) => return Ok(()),
-            Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
-            Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
-            Err(error @ output::Error::Unavailable { .. }) => {
-                warn!(%error, retry_in = ?pauses.length(), "records are not produced yet");
-                pauses.wait(stop).await.map_err(Persist::Unsettled)?;
-            }
         }
     }
 }

@@ -5,8 +5,8 @@
 //! What is cut off before its end, or ends with an error, is never an answer.
 
 use crate::{
-    invocation::{Complaint, LARGEST_ANSWER, Sent},
-    runtime_api::{LONGEST_KIND, LONGEST_MESSAGE, cut},
+    failure::{Failure, LONGEST_MESSAGE},
+    invocation::{LARGEST_ANSWER, Sent},
 };
 use axum::{
     body::{Body, Bytes},
@@ -37,11 +37,11 @@ pub async fn receive(headers: &HeaderMap, body: Body) -> Sent {
         Err(sent) => return sent,
     };
     let streamed = headers.contains_key(MODE);
-    if let Some(complaint) = trailers.as_ref().and_then(reported) {
-        return Sent::Failed(complaint);
+    if let Some(failure) = trailers.as_ref().and_then(reported) {
+        return Sent::Failed(failure);
     }
-    if let Some(complaint) = streamed.then(|| written(&body)).flatten() {
-        return Sent::Failed(complaint);
+    if let Some(failure) = streamed.then(|| written(&body)).flatten() {
+        return Sent::Failed(failure);
     }
     let prelude = headers.get(CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(WITH_PRELUDE.as_bytes()));
     let start = prelude.then(|| body.windows(DELIMITER.len()).position(|bytes| bytes == DELIMITER)).flatten();
@@ -74,13 +74,13 @@ fn described(error: &dyn std::error::Error) -> String {
 }
 
 /// The error that the trailers report.
-fn reported(trailers: &HeaderMap) -> Option<Complaint> {
+fn reported(trailers: &HeaderMap) -> Option<Failure> {
     let text = |name| trailers.get(name).map(|value| String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
     error_of(text(ERROR_TYPE).filter(|kind| !kind.is_empty()), text(ERROR_BODY))
 }
 
 /// The same as text at the end of the body, where `lambda_runtime` (1.5) writes it.
-fn written(body: &[u8]) -> Option<Complaint> {
+fn written(body: &[u8]) -> Option<Failure> {
     const KIND: &str = "Lambda-Runtime-Function-Error-Type: ";
     const ERROR: &str = "\r\nLambda-Runtime-Function-Error-Body: ";
     if !body.ends_with(b"\r\n") {
@@ -91,23 +91,23 @@ fn written(body: &[u8]) -> Option<Complaint> {
     error_of(Some(kind.to_owned()), Some(error.trim_end().to_owned()))
 }
 
-fn error_of(kind: Option<String>, body: Option<String>) -> Option<Complaint> {
+fn error_of(kind: Option<String>, body: Option<String>) -> Option<Failure> {
     if kind.is_none() && body.is_none() {
         return None;
     }
     let body = body.unwrap_or_default();
     let body = STANDARD.decode(&body).unwrap_or_else(|_not_base64| body.into_bytes());
-    let said = complaint(&body, None);
-    Some(Complaint { kind: kind.map_or(said.kind, |kind| cut(kind, LONGEST_KIND)), message: said.message })
+    let said = said(&body, None);
+    Some(Failure::new(kind.unwrap_or(said.kind), said.message))
 }
 
 /// The error of a call's body; its header is asked for the type where the body has none.
-pub fn error(headers: &HeaderMap, body: &[u8]) -> Complaint {
-    complaint(body, headers.get(ERROR_TYPE).and_then(|kind| kind.to_str().ok()))
+pub fn error(headers: &HeaderMap, body: &[u8]) -> Failure {
+    said(body, headers.get(ERROR_TYPE).and_then(|kind| kind.to_str().ok()))
 }
 
 /// The error body that runtimes send; anything else is kept as the message.
-fn complaint(body: &[u8], kind: Option<&str>) -> Complaint {
+fn said(body: &[u8], kind: Option<&str>) -> Failure {
     #[derive(Deserialize)]
     #[serde(rename_all = "camelCase")]
     struct Form {
@@ -119,8 +119,5 @@ fn complaint(body: &[u8], kind: Option<&str>) -> Complaint {
         error_type: None,
     });
     let kind = form.error_type.filter(|kind| !kind.is_empty()).or_else(|| kind.map(str::to_owned));
-    Complaint {
-        kind: cut(kind.unwrap_or_else(|| "FunctionError".to_owned()), LONGEST_KIND),
-        message: cut(form.error_message.unwrap_or_default(), LONGEST_MESSAGE),
-    }
+    Failure::new(kind.unwrap_or_else(|| "FunctionError".to_owned()), form.error_message.unwrap_or_default())
 }

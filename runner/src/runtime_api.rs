@@ -5,7 +5,8 @@
 //! several invocations at once has a slot for each.
 
 use crate::{
-    invocation::{Complaint, InFlight, LARGEST_ANSWER, Reply, Sent, State},
+    failure::Failure,
+    invocation::{InFlight, LARGEST_ANSWER, Reply, Sent, State},
     pool::{Job, Queue},
     refused, response,
 };
@@ -131,8 +132,7 @@ async fn answer(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, hea
         None | Some(b"streaming" | b"buffered") => response::receive(&headers, body).await,
         Some(mode) => {
             let message = format!("the response mode is {:?}: expected streaming", String::from_utf8_lossy(mode));
-            let complaint = Complaint { kind: "Runtime.InvalidResponseModeHeader".to_owned(), message };
-            receiving.end(Sent::Failed(complaint));
+            receiving.end(Sent::Failed(Failure::new("Runtime.InvalidResponseModeHeader", message)));
             return Reply::UnknownMode;
         }
     };
@@ -283,21 +283,6 @@ impl Slot {
             self.progress.send_modify(|progress| progress.deadline = None);
         }
     }
-}
-
-/// The most of `errorType` that is kept, in bytes.
-pub const LONGEST_KIND: usize = 256;
-/// The most of `errorMessage` that is kept, in bytes: it becomes a header of a dead letter, which
-/// must fit beside the record.
-pub const LONGEST_MESSAGE: usize = 4096;
-
-/// The text, or its beginning where it is longer than `most` bytes.
-pub fn cut(mut text: String, most: usize) -> String {
-    if text.len() > most {
-        text.truncate(text.floor_char_boundary(most - '…'.len_utf8()));
-        text.push('…');
-    }
-    text
 }
 
 impl IntoResponse for Reply {

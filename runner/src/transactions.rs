@@ -7,12 +7,13 @@
 //! one that is aborted is made again without calling the function twice.
 
 use crate::{
-    answer::Failure,
     consumer::Consumer,
+    failure::Failure,
     output::{self, KafkaSink, Sink},
     pauses::{self, Pauses},
-    pipeline::{Pipeline, Route, Unsettled},
+    pipeline::{Pipeline, Unsettled},
     record::{OutRecord, Record},
+    route::Route,
     stats::{Counted, Tally},
 };
 use parking_lot::Mutex;

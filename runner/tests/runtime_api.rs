@@ -4,6 +4,7 @@
 use bytes::Bytes;
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 use tidemill_runner::{
+    failure::Failure,
     invocation::{Failed, LARGEST_ANSWER, Outcome},
     pool::{Pool, Source},
 };
@@ -80,7 +81,7 @@ fn chunked(headers: &str, chunks: &[&str], trailers: &str) -> Vec<u8> {
 }
 
 fn failed(kind: &str, message: &str) -> Outcome {
-    Err(Failed::Function { kind: kind.to_owned(), message: message.to_owned() })
+    Err(Failed::Function(Failure::new(kind, message)))
 }
 
 #[tokio::test]

@@ -93,8 +93,8 @@ mod tests {
     use super::Letter;
     use std::collections::BTreeMap;
     use tidemill_runner::{
-        answer::Failure,
         dead_letter,
+        failure::Failure,
         record::{HeaderList, Record},
     };
 
@@ -113,7 +113,7 @@ mod tests {
             headers,
             ..Record::default()
         };
-        let failure = Failure { kind: "Crash".to_owned(), message: "gone".to_owned() };
+        let failure = Failure::new("Crash", "gone");
         let out = dead_letter::record(failed, "dlq.raw".to_owned(), &failure, 3);
         Letter::new(Record {
             topic: out.topic.into(),

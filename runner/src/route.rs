@@ -1,0 +1,118 @@
+//! Where the effects of a batch go, tried until they are there.
+
+use crate::{
+    output::{self, Sink},
+    pauses::Pauses,
+    pipeline::Unsettled,
+    record::OutRecord,
+    stats::{Counted, Tally},
+};
+use std::time::Duration;
+use tokio::{sync::watch, time::sleep};
+use tokio_util::sync::CancellationToken;
+use tracing::{error, warn};
+
+/// How long a partition is held before the failure destination is asked again to take a record
+/// that it refused.
+const HOLD: Duration = Duration::from_secs(15);
+
+/// Where the effects of a batch go, and who counts them.
+pub struct Route<'a, S> {
+    /// Records that the function answered.
+    pub outputs: &'a S,
+    /// Records that failed.
+    pub dead_letters: &'a S,
+    /// What is counted.
+    pub tally: &'a dyn Tally,
+    /// How many batches rest between two attempts, for whoever could work meanwhile.
+    pub resting: &'a watch::Sender<usize>,
+}
+
+/// Why records are not durable.
+enum Persist {
+    /// The brokers will never take one of them.
+    Refused(output::Error),
+    /// It stopped before.
+    Unsettled(Unsettled),
+}
+
+impl<S: Sink> Route<'_, S> {
+    /// Produces until the brokers have it; the inner error is a refusal for good.
+    ///
+    /// # Errors
+    /// When it stopped before that.
+    pub async fn produce(
+        &self,
+        records: &[OutRecord],
+        stop: &CancellationToken,
+    ) -> Result<Result<(), output::Error>, Unsettled> {
+        if records.is_empty() {
+            return Ok(Ok(()));
+        }
+        match persist(self.outputs, records, stop).await {
+            Ok(()) => {
+                self.tally.count(Counted::Produced, records.len());
+                Ok(Ok(()))
+            }
+            Err(Persist::Refused(error)) => Ok(Err(error)),
+            Err(Persist::Unsettled(unsettled)) => Err(unsettled),
+        }
+    }
+
+    /// Produces dead letters; their partition is held for as long as they are refused.
+    ///
+    /// # Errors
+    /// When it stopped before the brokers have them.
+    pub async fn bury(&self, letters: &[OutRecord], stop: &CancellationToken) -> Result<(), Unsettled> {
+        loop {
+            match persist(self.dead_letters, letters, stop).await {
+                Ok(()) => return Ok(()),
+                Err(Persist::Unsettled(unsettled)) => return Err(unsettled),
+                Err(Persist::Refused(refused)) => {
+                    error!(
+                        error = %refused,
+                        retry_in = ?HOLD,
+                        "the failure destination refuses a record, so its partition is held: raise the topic's max.message.bytes"
+                    );
+                    metrics::counter!("tidemill_runner_partition_holds_total").increment(1);
+                    tokio::select! {
+                        () = stop.cancelled() => return Err(Unsettled::Stopped),
+                        () = sleep(HOLD) => {}
+                    }
+                }
+            }
+        }
+    }
+}
+
+impl<S> Route<'_, S> {
+    /// Waits between two attempts, while others may work.
+    ///
+    /// # Errors
+    /// When told to stop meanwhile.
+    pub async fn rest(&self, pause: Duration, stop: &CancellationToken) -> Result<(), Unsettled> {
+        self.resting.send_modify(|resting| *resting += 1);
+        let result = tokio::select! {
+            () = stop.cancelled() => Err(Unsettled::Stopped),
+            () = sleep(pause) => Ok(()),
+        };
+        self.resting.send_modify(|resting| *resting -= 1);
+        result
+    }
+}
+
+/// Produces until the brokers have the records.
+async fn persist<S: Sink>(sink: &S, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
+    let mut pauses = Pauses::default();
+    loop {
+        match sink.produce(records).await {
+            Ok(()) => return Ok(()),
+            Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
+            Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
+            Err(error @ output::Error::Unavailable { .. }) => {
+                warn!(%error, retry_in = ?pauses.length(), "records are not produced yet");
+                pauses.wait(stop).await.map_err(Persist::Unsettled)?;
+            }
+        }
+    }
+}
