@@ -265,7 +265,8 @@ async fn settle(
 ) -> Result<()> {
     let (records, _) = batch.split();
     let count = records.len() as u64;
-    pipeline.settle(records, &tokio::sync::watch::Sender::new(0), stop).await?;
+    let resting = tokio::sync::watch::Sender::new(0);
+    pipeline.settle(records, Ordering::Partition, &resting, stop).await?;
     progress.inc(count);
     Ok(())
 }

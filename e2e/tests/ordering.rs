@@ -140,3 +140,31 @@ async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded(
     assert!(metrics.lines().any(|line| line == "tidemill_runner_partitions_held 1"), "{metrics}");
     runner.stop().await;
 }
+
+/// Records that failed wait by themselves, and not with all that were in their batch.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_is_named_as_failed_holds_no_other_key_of_its_batch() {
+    const RECORDS: usize = 4_000;
+    let (bed, input, output, mut config) = scene("named", Ordering::Key, 0).await;
+    let mut all = keyed(RECORDS);
+    for number in (0..RECORDS).filter(|number| number % KEYS == 7) {
+        all[number].value = Some(format!("{number:07} poison").into());
+    }
+    bed.produce(&input, &all).await;
+    config = with(config, "REPORT_ON", "poison");
+    config.plan.concurrency = 1;
+    let minute = tidemill_api::Duration::from_secs(60);
+    config.plan.retry.attempts = 3;
+    config.plan.retry.backoff = Backoff { initial: minute, max: minute };
+    trigger(&mut config).batch.max_records = 100;
+    let mut runner = Runner::start(&config);
+    let others = RECORDS - RECORDS / KEYS;
+    // Well before the first of them is tried again.
+    let out = tokio::time::timeout(Duration::from_secs(20), bed.records_when(&output, others)).await;
+    let out = out.expect("other keys wait for nobody");
+    assert!(by_key(&out).values().all(|numbers| numbers.is_sorted()));
+    assert_eq!((by_key(&out).len(), out.len()), (KEYS - 1, others));
+    let totals = runner.report("its count", |report| report.totals.r#in >= others as u64).await.totals;
+    assert_eq!(totals.r#in, others as u64, "what failed has no outcome yet");
+    runner.stop().await;
+}

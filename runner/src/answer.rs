@@ -248,8 +248,11 @@ fn text_or_json(raw: &RawValue) -> Bytes {
 #[cfg(test)]
 mod tests {
     use super::{Answer, read};
-    use crate::encode::Encodings;
-    use crate::record::{OutRecord, Record};
+    use crate::{
+        encode::Encodings,
+        failure::Failure,
+        record::{OutRecord, Record},
+    };
     use bytes::Bytes;
     use std::collections::BTreeMap;
     use tidemill_api::{Delivery, plan::OutputPlan};

@@ -5,7 +5,7 @@
 
 use crate::record::Record;
 use bytes::Bytes;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use tidemill_api::{Batch as Limits, Ordering};
 
 /// Records that were read and are not in work.
@@ -184,6 +184,21 @@ impl Lanes {
         (!batch.records.is_empty()).then_some(batch)
     }
 
+    /// What these records hold up while they are in work or rest.
+    #[must_use]
+    pub fn ticket<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Ticket {
+        let mut ticket = Ticket::default();
+        let mut keys = HashSet::new();
+        for record in records {
+            ticket.amount.add(Amount { records: 1, bytes: record.size() });
+            if let (Order::Key { .. }, Some(key)) = (&self.order, &record.key) {
+                keys.insert(key.clone());
+            }
+        }
+        ticket.keys = keys.into_iter().collect();
+        ticket
+    }
+
     /// A batch is done: what waited for it may be handed out.
     pub fn finish(&mut self, ticket: Ticket) {
         self.held.take(ticket.amount);
@@ -243,6 +258,17 @@ impl Batch {
             }
         }
         Amount { records: self.amount.records - before.records, bytes: self.amount.bytes - before.bytes }
+    }
+}
+
+impl Ticket {
+    /// All but what records of it that are not done hold up.
+    #[must_use]
+    pub fn without(mut self, left: &Self) -> Self {
+        self.amount.take(left.amount);
+        let held: HashSet<&Bytes> = left.keys.iter().collect();
+        self.keys.retain(|key| !held.contains(key));
+        self
     }
 }
 

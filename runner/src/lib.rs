@@ -38,6 +38,7 @@ pub mod record;
 pub mod refused;
 pub mod report;
 pub mod response;
+pub mod resting;
 pub mod retry;
 pub mod route;
 pub mod runtime_api;

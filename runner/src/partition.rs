@@ -10,13 +10,15 @@ use crate::{
     output::Sink,
     pipeline::{Pipeline, Unsettled},
     record::{Copier, Record},
+    resting::Resting,
+    retry::{Again, Work as Piece},
     stats::{Counted, Tally},
     transactions::Transactions,
     watermark::Watermark,
 };
 use futures::FutureExt;
 use rdkafka::consumer::Consumer as _;
-use std::{panic::resume_unwind, sync::Arc, time::Duration};
+use std::{collections::HashSet, panic::resume_unwind, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::KafkaPlan};
 use tidemill_kafka::Connection;
 use tokio::{
@@ -66,8 +68,8 @@ pub struct Partition<S> {
     pub failed: CancellationToken,
 }
 
-/// A batch that is not in work any more: its offsets, and how it ended.
-type Done = (Ticket, Vec<i64>, Result<(), Unsettled>);
+/// What is not in work any more: its offsets, and what of it rests before another attempt.
+type Done = (Ticket, Vec<i64>, Result<Vec<Again>, Unsettled>);
 
 /// How far a partition is.
 struct Work {
@@ -76,8 +78,10 @@ struct Work {
     watermark: Watermark,
     /// Batches in work: how each ended.
     batches: JoinSet<Done>,
-    /// How many of them rest between two attempts.
+    /// How many of them rest, and keep their place meanwhile.
     resting: watch::Sender<usize>,
+    /// What is left of others, and rests.
+    again: Resting,
     /// Since when a batch is collected.
     since: Option<Instant>,
     /// When the watermark last moved, or there was nothing to do.
@@ -108,22 +112,29 @@ impl<S: Sink> Partition<S> {
             watermark: Watermark::default(),
             batches: JoinSet::new(),
             resting: watch::Sender::new(0),
+            again: Resting::default(),
             since: None,
             moved: Instant::now(),
             committed: None,
         };
-        let abreast = if ordering == Ordering::Partition { 1 } else { self.pipeline.plan.concurrency.max(1) as usize };
+        // One batch more than there are invocations: its outputs are acknowledged meanwhile.
+        let abreast = if ordering == Ordering::Partition { 1 } else { self.pipeline.plan.concurrency as usize + 1 };
         let mut resting = work.resting.subscribe();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let rest = if ordering == Ordering::Partition { 0 } else { *resting.borrow_and_update() };
-            let free = |work: &Work| {
-                work.batches.len().saturating_sub(rest) < abreast && work.batches.len() < abreast + RESTING
-            };
-            while free(&work) && self.is_due(&work) && self.hand_out(&mut work, transactions.as_ref()) {}
+            let busy = |work: &Work| work.batches.len().saturating_sub(rest);
+            let free = |work: &Work| busy(work) < abreast && work.batches.len() < abreast + RESTING;
+            // What has rested has a place of its own: it is little, and others wait for it.
+            let free_again = |work: &Work| busy(work) <= abreast;
+            while free_again(&work) && self.hand_out_again(&mut work, ordering)
+                || free(&work) && self.is_due(&work) && self.hand_out(&mut work, ordering, transactions.as_ref())
+            {
+            }
             let room = self.has_room(&work, ordering, abreast);
             let closes = work.since.map(|since| since + self.plan.batch.window.get());
+            let returns = work.again.next().filter(|_| free_again(&work));
             let collecting = free(&work) && work.lanes.ready().records > 0;
             tokio::select! {
                 biased;
@@ -141,6 +152,7 @@ impl<S: Sink> Partition<S> {
                     self.left_out(&mut work, dropped);
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
+                () = sleep_until(returns.unwrap_or_else(Instant::now)), if returns.is_some() => {}
                 _ = resting.changed() => {}
                 _ = looks.tick() => {
                     self.tell_held(&mut work);
@@ -187,7 +199,7 @@ impl<S: Sink> Partition<S> {
         let (transactions, stop) = (transactions.clone(), self.stop.clone());
         work.batches.spawn(async move {
             let passed = transactions.pass(reached, &stop).await;
-            (Ticket::default(), Vec::new(), passed)
+            (Ticket::default(), Vec::new(), passed.map(|()| Vec::new()))
         });
     }
 
@@ -209,7 +221,7 @@ impl<S: Sink> Partition<S> {
     }
 
     /// Puts a batch into work; answers whether there was one.
-    fn hand_out(&self, work: &mut Work, transactions: Option<&Arc<Transactions>>) -> bool {
+    fn hand_out(&self, work: &mut Work, ordering: Ordering, transactions: Option<&Arc<Transactions>>) -> bool {
         let Some(batch) = work.lanes.hand_out(&self.plan.batch) else { return false };
         work.since = (work.lanes.waiting() > 0).then(Instant::now);
         let (records, ticket) = batch.split();
@@ -218,9 +230,24 @@ impl<S: Sink> Partition<S> {
         let (transactions, resting) = (transactions.cloned(), work.resting.clone());
         work.batches.spawn(async move {
             let settled = match transactions {
-                None => pipeline.settle(records, &resting, &stop).await,
-                Some(transactions) => transactions.settle(&pipeline, records, &resting, &stop).await,
+                None => pipeline.settle(records, ordering, &resting, &stop).await,
+                Some(transactions) => {
+                    transactions.settle(&pipeline, records, &resting, &stop).await.map(|()| Vec::new())
+                }
             };
+            (ticket, offsets, settled)
+        });
+        true
+    }
+
+    /// Puts what has rested into work; answers whether there was any.
+    fn hand_out_again(&self, work: &mut Work, ordering: Ordering) -> bool {
+        let Some(stack) = work.again.take_due(Instant::now()) else { return false };
+        let records = || stack.iter().flat_map(|piece: &Piece| &piece.records);
+        let (ticket, offsets) = (work.lanes.ticket(records()), records().map(|record| record.offset).collect());
+        let (pipeline, stop, resting) = (self.pipeline.clone(), self.stop.clone(), work.resting.clone());
+        work.batches.spawn(async move {
+            let settled = pipeline.resume(stack, ordering, &resting, &stop).await;
             (ticket, offsets, settled)
         });
         true
@@ -228,14 +255,25 @@ impl<S: Sink> Partition<S> {
 
     /// Takes in how a batch ended; `false` ends the task.
     fn done(&self, work: &mut Work, done: Result<Done, JoinError>) -> bool {
-        let (ticket, mut offsets, settled) = match done {
+        let (mut ticket, mut offsets, settled) = match done {
             Ok(done) => done,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(_cancelled) => return false,
         };
-        if let Err(unsettled) = settled {
-            self.end(&unsettled);
-            return false;
+        let again = match settled {
+            Ok(again) => again,
+            Err(unsettled) => {
+                self.end(&unsettled);
+                return false;
+            }
+        };
+        if !again.is_empty() {
+            let left = || again.iter().flat_map(Again::records);
+            ticket = ticket.without(&work.lanes.ticket(left()));
+            let open: HashSet<i64> = left().map(|record| record.offset).collect();
+            offsets.retain(|offset| !open.contains(offset));
+            let now = Instant::now();
+            again.into_iter().for_each(|again| work.again.push(again, now, &self.plan.batch));
         }
         let before = work.watermark.reached();
         let last = offsets.last().copied().or(work.committed);

@@ -16,13 +16,13 @@ use crate::{
     output::{self, Sink},
     pool::Pool,
     record::{OutRecord, Record},
-    retry::{self, Next, Work},
+    retry::{self, Again, Next, Work},
     route::Route,
     stats::{Counted, Stats},
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
-use tidemill_api::plan::Plan;
+use tidemill_api::{Ordering, plan::Plan};
 use tidemill_filter::Filters;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -77,7 +77,9 @@ impl<S: Sink> Pipeline<S> {
         self.filters.passes(record.json_key(), record.json_value(), headers)
     }
 
-    /// Works on `records` until each has a durable outcome.
+    /// Works on `records` until each has a durable outcome, or rests before another attempt while
+    /// `ordering` lets others be worked on: those are answered, and go to [`Pipeline::resume`]. In
+    /// the order of the partition nobody may, and all have an outcome.
     ///
     /// `stop` ends pauses and retries, not an invocation in flight.
     ///
@@ -86,13 +88,30 @@ impl<S: Sink> Pipeline<S> {
     pub async fn settle(
         &self,
         records: Vec<Record>,
+        ordering: Ordering,
         resting: &watch::Sender<usize>,
         stop: &CancellationToken,
-    ) -> Result<(), Unsettled> {
-        self.settle_by(&self.route(resting), records, stop).await
+    ) -> Result<Vec<Again>, Unsettled> {
+        let route = self.route(resting);
+        let stack = self.prepared(&route, records, stop).await?;
+        self.work_off(&route, stack, ordering, stop).await
     }
 
-    /// The same, with the effects going elsewhere.
+    /// The same for what has rested.
+    ///
+    /// # Errors
+    /// When it stopped before.
+    pub async fn resume(
+        &self,
+        stack: Vec<Work>,
+        ordering: Ordering,
+        resting: &watch::Sender<usize>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Again>, Unsettled> {
+        self.work_off(&self.route(resting), stack, ordering, stop).await
+    }
+
+    /// Works on `records` in the order of their partition, with the effects going elsewhere.
     ///
     /// # Errors
     /// When it stopped before each record has an outcome.
@@ -102,6 +121,17 @@ impl<S: Sink> Pipeline<S> {
         records: Vec<Record>,
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
+        let stack = self.prepared(route, records, stop).await?;
+        self.work_off(route, stack, Ordering::Partition, stop).await.map(drop)
+    }
+
+    /// What the function gets of the records: the others have their outcome.
+    async fn prepared<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        records: Vec<Record>,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Work>, Unsettled> {
         let (small, large) = self.split_by_size(records);
         for record in large {
             let bytes = record.size();
@@ -110,41 +140,59 @@ impl<S: Sink> Pipeline<S> {
             self.give_up(route, vec![(record, failure)], 0, stop).await?;
         }
         let small = self.decoded(route, small, stop).await?;
-        let mut stack = Vec::new();
-        if !small.is_empty() {
-            stack.push(Work::new(small));
-        }
-        while let Some(work) = stack.pop() {
-            if stop.is_cancelled() {
-                return Err(Unsettled::Stopped);
+        Ok(if small.is_empty() { Vec::new() } else { vec![Work::new(small)] })
+    }
+
+    async fn work_off<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        stack: Vec<Work>,
+        ordering: Ordering,
+        stop: &CancellationToken,
+    ) -> Result<Vec<Again>, Unsettled> {
+        let mut again = Vec::new();
+        // Stacks do not wait for each other.
+        let mut stacks = vec![stack];
+        while let Some(mut stack) = stacks.pop() {
+            while let Some(work) = stack.pop() {
+                if stop.is_cancelled() {
+                    return Err(Unsettled::Stopped);
+                }
+                let Some(mut work) = self.drop_old(route, work, stop).await? else { continue };
+                work.attempts += 1;
+                let Some((next, failures)) = self.attempt(route, work, ordering, stop).await? else { continue };
+                match next {
+                    Next::Again(work) => {
+                        let (attempts, records) = (work.attempts, work.records.len());
+                        warn!(attempts, records, reason = failures.summary(), "attempt failed, will retry");
+                        let after = self.pause(attempts);
+                        stack.push(work);
+                        if ordering == Ordering::Partition {
+                            route.rest(after, stop).await?;
+                        } else {
+                            again.push(Again { stack: std::mem::take(&mut stack), after });
+                        }
+                    }
+                    Next::Split(first, second) => {
+                        let records = first.records.len() + second.records.len();
+                        info!(records, reason = failures.summary(), "splitting a failing batch");
+                        stack.extend([second, first]);
+                    }
+                    Next::Part(first, second) => {
+                        let records = first.records.len() + second.records.len();
+                        info!(records, reason = failures.summary(), "splitting a failing batch");
+                        stack.push(first);
+                        stacks.push(vec![second]);
+                    }
+                    Next::Dead(work) => {
+                        let attempts = work.attempts;
+                        let dead = work.records.into_iter().zip(failures.for_each()).collect();
+                        self.give_up(route, dead, attempts, stop).await?;
+                    }
+                }
             }
-            let Some(mut work) = self.drop_old(route, work, stop).await? else { continue };
-            work.attempts += 1;
-            let Some((next, failures)) = self.attempt(route, work, stop).await? else { continue };
-            match next {
-                Next::Again(work) => {
-                    warn!(
-                        attempts = work.attempts,
-                        records = work.records.len(),
-                        reason = failures.summary(),
-                        "attempt failed, will retry"
-                    );
-                    route.rest(self.pause(work.attempts), stop).await?;
-                    stack.push(work);
-                }
-                Next::Split(first, second) => {
-                    let records = first.records.len() + second.records.len();
-                    info!(records, reason = failures.summary(), "splitting a failing batch");
-                    stack.extend([second, first]);
-                }
-                Next::Dead(work) => {
-                    let attempts = work.attempts;
-                    let dead = work.records.into_iter().zip(failures.for_each()).collect();
-                    self.give_up(route, dead, attempts, stop).await?;
-                }
-            }
         }
-        Ok(())
+        Ok(again)
     }
 
     /// Delivers one firing of a schedule.
@@ -254,13 +302,14 @@ impl<S: Sink> Pipeline<S> {
         &self,
         route: &Route<'_, T>,
         work: Work,
+        ordering: Ordering,
         stop: &CancellationToken,
     ) -> Result<Option<(Next, Failures)>, Unsettled> {
         let retry = &self.plan.retry;
         // Before the function is called: without them its answer would be for nothing.
         let encodings = match self.encodings().await {
             Ok(encodings) => encodings,
-            Err(failure) => return Ok(Some((work.failed(retry), Failures::Whole(failure)))),
+            Err(failure) => return Ok(Some((work.failed(retry, ordering), Failures::Whole(failure)))),
         };
         let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
         let outcome = self.invoke(payload, work.records.len(), stop).await;
@@ -270,19 +319,19 @@ impl<S: Sink> Pipeline<S> {
             Err(Failed::Stopping) => return Err(Unsettled::Stopped),
             Err(failed) => {
                 let failures = whole(failed.kind(), failed.to_string());
-                return Ok(Some((work.failed(retry), failures)));
+                return Ok(Some((work.failed(retry, ordering), failures)));
             }
         };
         let answer = match answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings) {
             Ok(answer) => answer,
             Err(error) => {
                 let failures = whole("InvalidAnswer", error.to_string());
-                return Ok(Some((work.failed(retry), failures)));
+                return Ok(Some((work.failed(retry, ordering), failures)));
             }
         };
         if let Err(refused) = route.produce(&answer.outputs, stop).await? {
             let failures = whole("OutputRefused", refused.to_string());
-            return Ok(Some((work.failed(retry), failures)));
+            return Ok(Some((work.failed(retry, ordering), failures)));
         }
         route.tally.count(Counted::Dropped, answer.dropped);
         route.tally.count(Counted::Settled, work.records.len() - answer.failures.len());
@@ -291,7 +340,7 @@ impl<S: Sink> Pipeline<S> {
         }
         let attempts = work.attempts;
         let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
-        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts };
+        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts, named: true };
         // The function has named the guilty records: there is nothing to bisect.
         let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
         Ok(Some((next, Failures::Each(answer.failures.into_values().collect()))))
@@ -371,7 +420,7 @@ impl<S: Sink> Pipeline<S> {
     ) -> Result<Option<Work>, Unsettled> {
         let Some(limit) = self.plan.retry.max_age else { return Ok(Some(work)) };
         let oldest = chrono::Utc::now().timestamp_millis() - i64::try_from(limit.get().as_millis()).unwrap_or(i64::MAX);
-        let attempts = work.attempts;
+        let (attempts, named) = (work.attempts, work.named);
         let (young, old): (Vec<_>, Vec<_>) =
             work.records.into_iter().partition(|record| record.timestamp == 0 || record.timestamp >= oldest);
         let dead: Vec<_> = old
@@ -384,7 +433,7 @@ impl<S: Sink> Pipeline<S> {
         if !dead.is_empty() {
             self.give_up(route, dead, attempts, stop).await?;
         }
-        Ok((!young.is_empty()).then_some(Work { records: young, attempts }))
+        Ok((!young.is_empty()).then_some(Work { records: young, attempts, named }))
     }
 }
 

@@ -5,9 +5,10 @@
 //! leaves exactly once: succeeded or dead.
 
 use crate::record::Record;
+use bytes::Bytes;
 use rand::Rng;
-use std::time::Duration;
-use tidemill_api::{Backoff, Retry};
+use std::{collections::HashSet, time::Duration};
+use tidemill_api::{Backoff, Ordering, Retry};
 
 /// Records that are tried together.
 #[derive(Debug, PartialEq, Eq)]
@@ -16,6 +17,17 @@ pub struct Work {
     pub records: Vec<Record>,
     /// Attempts made so far.
     pub attempts: u32,
+    /// Whether the function has named each of them as failed: then they may be tried with others.
+    pub named: bool,
+}
+
+/// What is left of a batch, and rests.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Again {
+    /// Pieces of work, the next one last; each waits for those after it.
+    pub stack: Vec<Work>,
+    /// How long it rests.
+    pub after: Duration,
 }
 
 /// What to do with work that failed.
@@ -23,8 +35,10 @@ pub struct Work {
 pub enum Next {
     /// Try it again after a pause.
     Again(Work),
-    /// Try the halves, first half first, without a pause.
+    /// Try both parts without a pause, the second after the first has its outcome.
     Split(Work, Work),
+    /// Try both parts without a pause; neither has to wait for the other.
+    Part(Work, Work),
     /// Give it up.
     Dead(Work),
 }
@@ -33,21 +47,43 @@ impl Work {
     /// Records that were not tried yet.
     #[must_use]
     pub fn new(records: Vec<Record>) -> Self {
-        Self { records, attempts: 0 }
+        Self { records, attempts: 0, named: false }
     }
 
     /// What to do now that attempt number `self.attempts` has failed.
     #[must_use]
-    pub fn failed(mut self, policy: &Retry) -> Next {
+    pub fn failed(self, policy: &Retry, ordering: Ordering) -> Next {
         if self.attempts < policy.attempts {
             return Next::Again(self);
         }
         if !policy.bisect || self.records.len() < 2 {
             return Next::Dead(self);
         }
-        let second = self.records.split_off(self.records.len() / 2);
-        let attempts = self.attempts;
-        Next::Split(self, Self { records: second, attempts })
+        let Self { mut records, attempts, named } = self;
+        let work = |records| Self { records, attempts, named };
+        let second = records.split_off(records.len() / 2);
+        match ordering {
+            Ordering::Partition => Next::Split(work(records), work(second)),
+            Ordering::None => Next::Part(work(records), work(second)),
+            Ordering::Key => {
+                // What has to come after a record of the first half joins it there.
+                let keys: HashSet<Bytes> = records.iter().filter_map(|record| record.key.clone()).collect();
+                let bound = |record: &Record| record.key.as_ref().is_some_and(|key| keys.contains(key));
+                if second.iter().all(bound) {
+                    return Next::Split(work(records), work(second));
+                }
+                let (bound, free): (Vec<Record>, Vec<Record>) = second.into_iter().partition(bound);
+                records.extend(bound);
+                Next::Part(work(records), work(free))
+            }
+        }
+    }
+}
+
+impl Again {
+    /// All records of it.
+    pub fn records(&self) -> impl Iterator<Item = &Record> {
+        self.stack.iter().flat_map(|work| &work.records)
     }
 }
 
@@ -66,7 +102,7 @@ mod tests {
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::SmallRng};
     use std::collections::BTreeSet;
-    use tidemill_api::{Backoff, Duration, Retry};
+    use tidemill_api::{Backoff, Duration, Ordering, Retry};
 
     fn records(count: i64) -> Vec<Record> {
         (0..count).map(|offset| Record { offset, ..Record::default() }).collect()
@@ -74,8 +110,17 @@ mod tests {
 
     /// Runs the policy over a function that fails whenever a guilty record is in the batch.
     fn run(count: i64, guilty: &BTreeSet<i64>, policy: &Retry) -> (Vec<i64>, Vec<i64>, u32) {
+        run_records(records(count), guilty, policy, Ordering::Partition)
+    }
+
+    fn run_records(
+        records: Vec<Record>,
+        guilty: &BTreeSet<i64>,
+        policy: &Retry,
+        ordering: Ordering,
+    ) -> (Vec<i64>, Vec<i64>, u32) {
         let (mut succeeded, mut dead, mut invocations) = (Vec::new(), Vec::new(), 0);
-        let mut stack = vec![Work::new(records(count))];
+        let mut stack = vec![Work::new(records)];
         while let Some(mut work) = stack.pop() {
             work.attempts += 1;
             invocations += 1;
@@ -84,9 +129,17 @@ mod tests {
                 succeeded.extend(offsets);
                 continue;
             }
-            match work.failed(policy) {
+            match work.failed(policy, ordering) {
                 Next::Again(work) => stack.push(work),
                 Next::Split(first, second) => stack.extend([second, first]),
+                // Whichever comes first: here the second does.
+                Next::Part(first, second) => {
+                    let keys = |work: &Work| -> BTreeSet<_> {
+                        work.records.iter().filter_map(|one| one.key.clone()).collect()
+                    };
+                    assert!(ordering != Ordering::Key || keys(&first).is_disjoint(&keys(&second)));
+                    stack.extend([first, second]);
+                }
                 Next::Dead(work) => dead.extend(work.records.iter().map(|record| record.offset)),
             }
         }
@@ -133,6 +186,27 @@ mod tests {
             all.sort_unstable();
             prop_assert_eq!(all, (0..count).collect::<Vec<_>>());
             prop_assert!(succeeded.is_sorted(), "order is kept");
+        }
+
+        #[test]
+        fn parts_of_a_batch_keep_the_order_of_each_key(
+            keys in prop::collection::vec(0_u8..4, 1..40),
+            guilty in prop::collection::btree_set(0_i64..40, 0..6),
+            attempts in 1_u32..3,
+        ) {
+            let key = |key: u8| (key > 0).then(|| vec![key].into());
+            let records: Vec<Record> =
+                (0..).zip(&keys).map(|(offset, one)| Record { offset, key: key(*one), ..Record::default() }).collect();
+            let count = records.len();
+            let guilty: BTreeSet<i64> = guilty.into_iter().filter(|offset| (*offset as usize) < count).collect();
+            let policy = Retry { attempts, ..Retry::default() };
+            let (succeeded, dead, _) = run_records(records, &guilty, &policy, Ordering::Key);
+            prop_assert_eq!(dead.into_iter().collect::<BTreeSet<_>>(), guilty.clone());
+            prop_assert_eq!(succeeded.len(), count - guilty.len());
+            for one in 1..4 {
+                let of_key: Vec<i64> = succeeded.iter().copied().filter(|offset| keys[*offset as usize] == one).collect();
+                prop_assert!(of_key.is_sorted(), "key {}: {:?}", one, of_key);
+            }
         }
     }
 }

@@ -30,7 +30,8 @@ async fn rate(one_of: usize) -> f64 {
     let output = bed.topic("out", PARTITIONS, &[]).await;
     let mut all = numbered(RECORDS, 200, PARTITIONS);
     for (number, record) in all.iter_mut().enumerate() {
-        if one_of > 0 && number % one_of == one_of / 2 {
+        // As many in each partition: they take turns.
+        if one_of > 0 && number / PARTITIONS as usize % one_of == one_of / 2 {
             record.value = Some(format!("{number:07} poison").into());
         }
     }
