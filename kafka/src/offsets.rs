@@ -2,7 +2,7 @@
 //!
 //! One client asks for all groups at once, and waits for all answers together: librdkafka
 //! sends the requests to each group's coordinator without waiting for one another. Its safe Rust
-//! interface does not have that call; here is the only unsafe code of this crate.
+//! interface does not have that call.
 #![expect(unsafe_code, reason = "rdkafka has no safe ListConsumerGroupOffsets")]
 
 use crate::PATIENCE;

@@ -16,12 +16,8 @@ use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{
-        BaseConsumer, CommitMode, Consumer as KafkaConsumer, ConsumerContext, Rebalance, StreamConsumer,
-        stream_consumer::StreamPartitionQueue,
-    },
+    consumer::{BaseConsumer, CommitMode, Consumer as KafkaConsumer, ConsumerContext, Rebalance, StreamConsumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
-    util::DefaultRuntime,
 };
 use std::{
     collections::HashMap,
@@ -30,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::{Start, plan::KafkaPlan};
-use tidemill_kafka::{Begin, Connection, begin_group};
+use tidemill_kafka::{Begin, Connection, PartitionQueue, begin_group};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -38,7 +34,7 @@ use tracing::{debug, error, info, warn};
 /// A group member.
 pub type Consumer = StreamConsumer<Context>;
 /// The records of one partition.
-pub type Queue = StreamPartitionQueue<Context, DefaultRuntime>;
+pub type Queue = PartitionQueue<Context>;
 
 /// How long a last commit is tried, and how often.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
@@ -362,7 +358,7 @@ impl ConsumerContext for Context {
                 let assigned = names(partitions);
                 info!(partitions = ?assigned, "assigned");
                 for (topic, number) in assigned {
-                    let Some(queue) = consumer.split_partition_queue(&topic, number) else {
+                    let Some(queue) = Queue::split(&consumer, &topic, number) else {
                         error!(topic, partition = number, "the partition has no queue");
                         continue;
                     };

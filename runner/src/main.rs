@@ -10,6 +10,15 @@ use std::{
 use tidemill_runner::serve::{self, Args};
 use tidemill_service::{child, runtime};
 
+/// What jemalloc is told. A runner has a few threads, and the memory of an event is free again within
+/// milliseconds: with arenas for each thread, and ten seconds until what is free is given back, it
+/// would keep half as much again.
+#[expect(unsafe_code, reason = "that is how jemalloc is told: by a symbol of this name")]
+#[used]
+// SAFETY: it is what jemalloc expects under this name: a text that ends with a zero.
+#[unsafe(export_name = "malloc_conf")]
+static MALLOC_CONF: &[u8; 46] = b"narenas:1,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+
 /// `tidemill-runner await ADDR`: ends once something listens there.
 const AWAIT: &str = "await";
 

@@ -56,14 +56,16 @@ pub fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration, protoc
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
         .set("max.poll.interval.ms", poll.as_millis().to_string())
-        .set("fetch.wait.max.ms", "500")
+        // A fetch is for the partitions whose queues have room at that moment; where none of them has
+        // records, those with a backlog wait so long for the next one.
+        .set("fetch.wait.max.ms", "50")
         // A queue that was full is asked again soon: by default it would rest for a second.
         .set("fetch.queue.backoff.ms", "10")
         // What waits in the client costs memory for each partition: as much as keeps the function
         // busy until the next fetch, and no more. A record larger than this is fetched alone.
-        .set("queued.min.messages", "2000")
+        .set("queued.min.messages", "1000")
         .set("queued.max.messages.kbytes", "1024")
-        .set("fetch.message.max.bytes", "262144")
+        .set("fetch.message.max.bytes", "65536")
         .set("topic.metadata.refresh.interval.ms", "10000");
     match protocol {
         // With that, librdkafka logs what each broker supports: see `says_unknown`.

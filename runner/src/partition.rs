@@ -16,8 +16,7 @@ use crate::{
     transactions::Transactions,
     watermark::Watermark,
 };
-use futures::FutureExt;
-use rdkafka::consumer::Consumer as _;
+use rdkafka::{consumer::Consumer as _, error::KafkaError};
 use std::{collections::HashSet, panic::resume_unwind, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::KafkaPlan};
 use tidemill_kafka::Connection;
@@ -132,7 +131,7 @@ impl<S: Sink> Partition<S> {
                 || free(&work) && self.is_due(&work) && self.hand_out(&mut work, ordering, transactions.as_ref())
             {
             }
-            let room = self.has_room(&work, ordering, abreast);
+            let room = self.room(&work, ordering, abreast) > 0;
             let closes = work.since.map(|since| since + self.plan.batch.window.get());
             let returns = work.again.next().filter(|_| free_again(&work));
             let collecting = free(&work) && work.lanes.ready().records > 0;
@@ -142,12 +141,13 @@ impl<S: Sink> Partition<S> {
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
                 record = self.read(&mut work.copier), if room => {
                     let mut dropped = usize::from(!self.take(&mut work, record));
-                    for _ in 1..AT_ONCE {
-                        if !self.has_room(&work, ordering, abreast) {
-                            break;
-                        }
-                        let Some(record) = self.read(&mut work.copier).now_or_never() else { break };
+                    let most = self.room(&work, ordering, abreast).min(AT_ONCE);
+                    let taken = self.queue.take(most, |fetched| {
+                        let record = work.copier.copy_fetched(fetched);
                         dropped += usize::from(!self.take(&mut work, record));
+                    });
+                    if let Err(error) = taken {
+                        self.unread(&error, 0);
                     }
                     self.left_out(&mut work, dropped);
                 }
@@ -210,14 +210,17 @@ impl<S: Sink> Partition<S> {
         work.lanes.ready().records > 0 && (work.lanes.has_full(&self.plan.batch) || waited())
     }
 
-    /// Whether more may be read: memory is bounded also where one record is never done.
-    fn has_room(&self, work: &Work, ordering: Ordering, abreast: usize) -> bool {
+    /// How many more may be read: memory is bounded also where one record is never done.
+    fn room(&self, work: &Work, ordering: Ordering, abreast: usize) -> usize {
         let limits = &self.plan.batch;
         let batches = limits.max_records as usize * (abreast + 1);
         let records = if ordering == Ordering::Partition { batches } else { batches.max(AHEAD) };
         // Further than what can be handed out is read only past what waits for others.
         let (held, ready) = (work.lanes.held(), work.lanes.ready());
-        ready.records < batches && work.watermark.span() < records && held.bytes < limits.max_bytes.get() + AHEAD_BYTES
+        if held.bytes >= limits.max_bytes.get() + AHEAD_BYTES {
+            return 0;
+        }
+        batches.saturating_sub(ready.records).min(records.saturating_sub(work.watermark.span()))
     }
 
     /// Puts a batch into work; answers whether there was one.
@@ -317,17 +320,22 @@ impl<S: Sink> Partition<S> {
         self.pipeline.stats.held(&self.topic, self.number, oldest.filter(|_| long));
     }
 
+    /// An error came in place of a record, after so many in a row.
+    fn unread(&self, error: &KafkaError, before: u32) {
+        metrics::counter!("tidemill_runner_fetch_errors_total").increment(1);
+        if before.is_multiple_of(TOLD) {
+            warn!(topic = self.topic, partition = self.number, %error, "no records can be read");
+        }
+    }
+
     /// The next record; errors are logged and waited out.
     async fn read(&self, copier: &mut Copier) -> Record {
         let mut pauses = 0_u32;
         loop {
-            match self.queue.recv().await {
+            match self.queue.next().await {
                 Ok(message) => return copier.copy(&message),
                 Err(error) => {
-                    metrics::counter!("tidemill_runner_fetch_errors_total").increment(1);
-                    if pauses.is_multiple_of(TOLD) {
-                        warn!(topic = self.topic, partition = self.number, %error, "no records can be read");
-                    }
+                    self.unread(&error, pauses);
                     pauses += 1;
                     sleep(PAUSE).await;
                 }

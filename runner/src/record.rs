@@ -7,6 +7,7 @@ use rdkafka::{
     message::{BorrowedMessage, Headers, Message},
 };
 use std::sync::Arc;
+use tidemill_kafka::Fetched;
 
 /// Keys and values are copied into memory that is had in such pieces, so that a record costs no
 /// allocation of its own.
@@ -54,11 +55,7 @@ impl Copier {
 
     /// A record of its own.
     pub fn copy(&mut self, message: &BorrowedMessage<'_>) -> Record {
-        let (timestamp, log_append_time) = match message.timestamp() {
-            Timestamp::NotAvailable => (0, false),
-            Timestamp::CreateTime(millis) => (millis, false),
-            Timestamp::LogAppendTime(millis) => (millis, true),
-        };
+        let (timestamp, log_append_time) = time(message.timestamp());
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
         });
@@ -75,12 +72,37 @@ impl Copier {
         }
     }
 
+    /// The same for one of many that were fetched together.
+    pub fn copy_fetched(&mut self, fetched: &Fetched<'_>) -> Record {
+        let (timestamp, log_append_time) = time(fetched.timestamp());
+        Record {
+            topic: self.topic.clone(),
+            partition: fetched.partition(),
+            offset: fetched.offset(),
+            timestamp,
+            log_append_time,
+            key: fetched.key().map(|bytes| self.keep(bytes)),
+            value: fetched.value().map(|bytes| self.keep(bytes)),
+            headers: fetched.headers(),
+            decoded: None,
+        }
+    }
+
     fn keep(&mut self, bytes: &[u8]) -> Bytes {
         if self.memory.capacity() - self.memory.len() < bytes.len() {
             self.memory.reserve(bytes.len().max(PIECE));
         }
         self.memory.extend_from_slice(bytes);
         self.memory.split().freeze()
+    }
+}
+
+/// Unix milliseconds, and whether the broker set them.
+fn time(timestamp: Timestamp) -> (i64, bool) {
+    match timestamp {
+        Timestamp::NotAvailable => (0, false),
+        Timestamp::CreateTime(millis) => (millis, false),
+        Timestamp::LogAppendTime(millis) => (millis, true),
     }
 }
 

@@ -21,6 +21,8 @@ const RECORDS: usize = 1_000_000;
 const SIZE: usize = 200;
 const PARTITIONS: i32 = 6;
 const BATCH: u32 = 1_000;
+/// Parts of a second in which the kernel counts CPU time.
+const TICKS: f64 = 100.0;
 
 pub async fn measure() -> Vec<Figure> {
     let bed = Bed::start("throughput").await;
@@ -32,7 +34,7 @@ pub async fn measure() -> Vec<Figure> {
     // The first pass warms the broker up.
     bare(&bed, &input).await;
     let bare = bare(&bed, &input).await;
-    println!("{:36} {:>12} {:>6}  memory", "", "records/s", "ratio");
+    println!("{:36} {:>12} {:>6}  CPU seconds per 1,000,000; memory", "", "records/s", "ratio");
     println!("{:36} {bare:>12.0} {:>6.2}", "bare consumer", 1.0);
 
     let quiet = with(echo(&bed, &input, None), "ANSWER", "null");
@@ -50,8 +52,8 @@ pub async fn measure() -> Vec<Figure> {
         let kafka = trigger(&mut config);
         kafka.batch.max_records = BATCH;
         kafka.group = format!("{}.{index}", kafka.group);
-        let (rate, memory) = work(&config, RECORDS).await;
-        println!("{name:36} {rate:>12.0} {:>6.2}  {memory}", rate / bare);
+        let (rate, took) = work(&config, RECORDS).await;
+        println!("{name:36} {rate:>12.0} {:>6.2}  {took}", rate / bare);
         if index == 0 {
             figures.push(("runner.records_per_second".to_owned(), rate, "1/s", Some(bare)));
             figures.push(("runner.ratio_to_bare_consumer".to_owned(), rate / bare, "", Some(0.4)));
@@ -69,8 +71,8 @@ pub async fn profile() {
     }
     let mut config = with(echo(&bed, &input, None), "ANSWER", "null");
     trigger(&mut config).batch.max_records = BATCH;
-    let (rate, memory) = work(&config, 3 * RECORDS).await;
-    println!("{rate:.0} records/s, {memory}");
+    let (rate, took) = work(&config, 3 * RECORDS).await;
+    println!("{rate:.0} records/s, {took}");
 }
 
 async fn bare(bed: &Bed, topic: &str) -> f64 {
@@ -100,24 +102,76 @@ fn consume(connection: &Connection, topic: &str) -> f64 {
     RECORDS as f64 / first.expect("records came").elapsed().as_secs_f64()
 }
 
-/// Records a second between the runner's first report of work and its last; its and its
-/// functions' largest memory.
+/// Records a second between the runner's first report of work and its last; what it, its functions
+/// and the broker took for them.
 async fn work(config: &Config, records: usize) -> (f64, String) {
     let mut runner = Runner::start(config);
     let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
-    let started = Instant::now();
+    let programs = Programs::of(&runner);
+    let (started, worked) = (Instant::now(), programs.cpu());
     runner.report("all the work", |report| report.totals.r#in >= records as u64).await;
-    let rate = (records as u64 - before) as f64 / started.elapsed().as_secs_f64();
-    let functions = process::descendants(runner.pid());
-    let functions: Vec<_> = functions.iter().map(|process| format!("{} MiB", peak(process.pid))).collect();
-    let memory = format!("runner {} MiB, function {}", peak(runner.pid()), functions.join(" and "));
+    let done = (records as u64 - before) as f64;
+    let rate = done / started.elapsed().as_secs_f64();
+    let cpu: Vec<String> = programs
+        .cpu()
+        .iter()
+        .zip(worked)
+        .map(|((name, after), (_, before))| format!("{name} {:.2}", (after - before) / done * 1e6))
+        .collect();
+    let took = format!(
+        "{}; runner {} MiB, function {} MiB",
+        cpu.join(", "),
+        programs.runner.peak(),
+        programs.functions.peak()
+    );
     runner.stop().await;
-    (rate, memory)
+    (rate, took)
 }
 
-/// The most memory that the process has had, in MiB.
-fn peak(pid: i32) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+/// The processes that share the machine.
+struct Programs {
+    runner: Processes,
+    functions: Processes,
+    broker: Processes,
+}
+
+struct Processes(Vec<i32>);
+
+impl Programs {
+    fn of(runner: &Runner) -> Self {
+        let pids = |processes: Vec<process::Process>| processes.iter().map(|process| process.pid).collect();
+        Self {
+            runner: Processes(vec![runner.pid()]),
+            functions: Processes(pids(process::descendants(runner.pid()))),
+            broker: Processes(pids(process::naming(&["kafka.Kafka"]))),
+        }
+    }
+
+    fn cpu(&self) -> [(&'static str, f64); 3] {
+        [("runner", self.runner.cpu()), ("function", self.functions.cpu()), ("broker", self.broker.cpu())]
+    }
+}
+
+impl Processes {
+    /// CPU seconds so far.
+    fn cpu(&self) -> f64 {
+        let each = self.0.iter().map(|pid| {
+            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+            // After the name, which may have spaces: the 12th and 13th are user and system time.
+            let (_, fields) = stat.rsplit_once(')').expect("the kernel tells");
+            let ticks = |place| fields.split_whitespace().nth(place).and_then(|ticks| ticks.parse::<f64>().ok());
+            ticks(11).zip(ticks(12)).map_or(0.0, |(user, system)| (user + system) / TICKS)
+        });
+        each.sum()
+    }
+
+    /// The most memory that they have had, in MiB.
+    fn peak(&self) -> u64 {
+        let each = self.0.iter().map(|pid| {
+            let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
+            line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
+        });
+        each.sum()
+    }
 }
