@@ -138,11 +138,12 @@ impl Registry {
     /// # Errors
     /// When the registry has none, or does not answer.
     pub async fn by_id(&self, id: u32) -> Result<Arc<Schema>, NoSchema> {
-        if let Some(known) = self.known_by_id(id) {
+        let known = || self.kept(id).or_else(|| self.given_up(id).map(Err));
+        if let Some(known) = known() {
             return known;
         }
         let _turn = self.asking.lock().await;
-        if let Some(known) = self.known_by_id(id) {
+        if let Some(known) = known() {
             return known;
         }
         self.silent()?;
@@ -195,7 +196,7 @@ impl Registry {
     async fn ask_latest(&self, subject: &Subject) -> Result<Option<Arc<Schema>>, NoSchema> {
         self.silent()?;
         match get_schema_by_subject_and_version(&self.settings, &subject.to_string(), None).await {
-            Ok(registered) => match self.known_by_id(registered.id) {
+            Ok(registered) => match self.kept(registered.id) {
                 Some(known) => known.map(Some),
                 None => self.keep(registered).await.map(Some),
             },
@@ -208,13 +209,16 @@ impl Registry {
         self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn known_by_id(&self, id: u32) -> Option<Result<Arc<Schema>, NoSchema>> {
-        let known = self.known();
-        if let Some(schema) = known.schemas.get(&id) {
-            return Some(schema.clone().map_err(|reason| NoSchema::Unusable { id, reason }));
-        }
-        let absent = known.absent.get(&id).is_some_and(|since| since.elapsed() < ABSENT);
-        absent.then(|| Err(NoSchema::Unknown { url: self.url.clone(), id, given_up: true }))
+    /// What was made of an id's schema.
+    fn kept(&self, id: u32) -> Option<Result<Arc<Schema>, NoSchema>> {
+        let schema = self.known().schemas.get(&id)?.clone();
+        Some(schema.map_err(|reason| NoSchema::Unusable { id, reason }))
+    }
+
+    /// That the registry did not have an id a while ago.
+    fn given_up(&self, id: u32) -> Option<NoSchema> {
+        let absent = self.known().absent.get(&id).is_some_and(|since| since.elapsed() < ABSENT);
+        absent.then(|| NoSchema::Unknown { url: self.url.clone(), id, given_up: true })
     }
 
     /// Fetches what a schema refers to, and keeps what comes of it.
@@ -229,6 +233,7 @@ impl Registry {
         };
         let schema = schema.map(Arc::new);
         self.known().schemas.insert(id, schema.clone());
+        self.known().absent.remove(&id);
         schema.map_err(|reason| NoSchema::Unusable { id, reason })
     }
 
