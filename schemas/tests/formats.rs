@@ -54,12 +54,17 @@ fn avro_is_as_one_would_write_it() {
         }),
     );
     // What is left out is the default.
-    let bytes = schema.encode(&json!({"symbol": "ETH", "price": 3000})).expect("defaults");
-    let expected = json!({
-        "symbol": "ETH", "price": "3000.0000", "volume": null, "side": "BUY", "at": 0, "tags": {}, "raw": null,
-        "hash": null, "ratio": 0.5, "other": [],
-    });
-    assert_eq!(decode(&schema, &bytes[5..]), Ok(expected));
+    for (value, symbol, price) in [
+        (json!({"symbol": "ETH", "price": 3000}), "ETH", "3000.0000"),
+        (json!({"symbol": "", "price": "0.0000", "volume": null, "tags": {}}), "", "0.0000"),
+    ] {
+        let bytes = schema.encode(&value).expect("defaults");
+        let expected = json!({
+            "symbol": symbol, "price": price, "volume": null, "side": "BUY", "at": 0, "tags": {}, "raw": null,
+            "hash": null, "ratio": 0.5, "other": [],
+        });
+        assert_eq!(decode(&schema, &bytes[5..]), Ok(expected));
+    }
     // A union takes the first type that fits.
     for (volume, expected) in [(json!(1.5), json!(1.5)), (json!(-3), json!(-3)), (json!("NaN"), json!("NaN"))] {
         let bytes = schema.encode(&json!({"symbol": "X", "price": "1", "volume": volume})).expect("a union");
