@@ -9,6 +9,7 @@ use kube::Api;
 use reqwest::{Method, RequestBuilder};
 use serde_json::{Value, json};
 use tidemill_api::{SchemaRegistry, Topic, reasons};
+use tidemill_schemas::Subject;
 
 /// Registers the schema; one that is registered already costs a request and changes nothing.
 pub async fn register(topic: &Topic, cluster: &Cluster, context: &Context) -> Result<(), Say> {
@@ -25,7 +26,7 @@ pub async fn register(topic: &Topic, cluster: &Cluster, context: &Context) -> Re
             None => request,
         }
     };
-    let subject = format!("{}-value", topic.topic_name());
+    let subject = Subject::Value(topic.topic_name().into());
     let compatibility = json!({"compatibility": schema.compatibility});
     send(call(Method::PUT, format!("/config/{subject}")), &compatibility, registry).await?;
     let version = json!({"schema": schema.schema, "schemaType": schema.schema_type});
