@@ -7,6 +7,7 @@
 pub mod bed;
 pub mod confluent;
 pub mod disk;
+pub mod failing;
 pub mod faults;
 pub mod figures;
 pub mod go;
@@ -19,6 +20,7 @@ pub mod pods;
 pub mod process;
 pub mod python;
 pub mod runner;
+pub mod scene;
 pub mod secured;
 pub mod tally;
 pub mod up;

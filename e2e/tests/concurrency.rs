@@ -3,21 +3,21 @@
 //! is a process here; that it is one in a pod is for the tests on Kubernetes.
 
 use nix::sys::signal::Signal;
-use std::{collections::BTreeSet, net::SocketAddr, process::Stdio, time::Duration};
-use tempfile::TempDir;
+use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::Stdio, time::Duration};
 use tidemill_api::Ordering;
 use tidemill_e2e::{
-    bed::{Bed, dead_letters, numbered},
+    bed::numbered,
     go,
     language::Language,
     letter::headers,
     process::signal,
     python,
-    runner::{Runner, function, trigger},
+    runner::{Runner, trigger},
+    scene::Scene,
     tally::Tally,
     wait::{PATIENCE, until},
 };
-use tidemill_runner::config::{Code, Config};
+use tidemill_runner::config::Code;
 use tidemill_testbed::programs;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -28,43 +28,37 @@ use tokio::{
 const CONCURRENCY: u32 = 4;
 const RECORDS: usize = 60;
 
-struct Scene {
-    bed: Bed,
-    input: String,
-    output: String,
-    config: Config,
+/// The function's container, beside the runner.
+struct Container {
     api: SocketAddr,
     command: Vec<String>,
-    folder: TempDir,
+    folder: PathBuf,
 }
 
-impl Scene {
-    /// Each record is an invocation of its own, and takes a while.
-    async fn set(test: &str, command: Vec<String>) -> Self {
-        let bed = Bed::start(test).await;
-        let input = bed.topic("in", 1, &[]).await;
-        let output = bed.topic("out", 1, &[]).await;
-        let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let api = free.local_addr().expect("an address");
-        let mut config = function(&bed, &input, Some(&output), &[]);
-        config.code = Code::Image { api };
-        config.plan.concurrency = CONCURRENCY;
-        let kafka = trigger(&mut config);
-        kafka.ordering = Ordering::None;
-        kafka.batch.max_records = 1;
-        bed.produce(&input, &numbered(RECORDS, 50, 1)).await;
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        Self { bed, input, output, config, api, command, folder }
-    }
+/// Each record is an invocation of its own, and takes a while.
+async fn set(test: &str, command: Vec<String>) -> (Scene, Container) {
+    let mut scene = Scene::set(test, 1).await;
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let api = free.local_addr().expect("an address");
+    scene.config.code = Code::Image { api };
+    scene.config.plan.concurrency = CONCURRENCY;
+    let kafka = trigger(&mut scene.config);
+    kafka.ordering = Ordering::None;
+    kafka.batch.max_records = 1;
+    scene.bed.produce(&scene.input, &numbered(RECORDS, 50, 1)).await;
+    let container = Container { api, command, folder: scene.folder.path().to_owned() };
+    (scene, container)
+}
 
-    /// The function's process, as a container would start it.
-    async fn process(&self) -> Child {
+impl Container {
+    /// The function's process.
+    async fn start(&self) -> Child {
         let open = async || TcpStream::connect(self.api).await.ok();
         drop(until("the runner to listen", PATIENCE, open).await);
         Command::new(&self.command[0])
             .args(&self.command[1..])
-            .current_dir(self.folder.path())
-            .env("LAMBDA_TASK_ROOT", self.folder.path())
+            .current_dir(&self.folder)
+            .env("LAMBDA_TASK_ROOT", &self.folder)
             .env("AWS_LAMBDA_RUNTIME_API", self.api.to_string())
             .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "e2e")
@@ -87,12 +81,11 @@ fn rust() -> Vec<String> {
 async fn one_process_has_as_many_invocations_in_flight_as_it_may() {
     let go = spawn_blocking(go::function).await.expect("building does not panic").display().to_string();
     for (name, command) in [("rust", rust()), ("go", vec![go])] {
-        let scene = Scene::set(&format!("at-once-{name}"), command).await;
+        let (scene, container) = set(&format!("at-once-{name}"), command).await;
         let runner = Runner::start(&scene.config);
-        let process = scene.process().await;
+        let process = container.start().await;
         let pid = process.id().expect("it runs").to_string();
-        scene.bed.drained(&scene.input, &scene.input).await;
-        let outputs = scene.bed.records(&scene.output).await;
+        let outputs = scene.outputs().await;
         Tally::of(&outputs, RECORDS).exactly_once();
         let told = |name: &str| outputs.iter().map(|output| headers(output)[name].clone()).collect::<BTreeSet<_>>();
         assert_eq!(told("process"), BTreeSet::from([pid]), "{name}");
@@ -110,13 +103,12 @@ async fn one_process_has_as_many_invocations_in_flight_as_it_may() {
 async fn a_client_with_a_process_for_each_is_served_as_well() {
     let python = spawn_blocking(python::with_client).await.expect("installing does not panic").display().to_string();
     let command = [python.as_str(), "-m", "awslambdaric", "app.answer"].map(str::to_owned).to_vec();
-    let scene = Scene::set("at-once-python", command).await;
+    let (scene, container) = set("at-once-python", command).await;
     Language::Python.write(scene.folder.path());
     let runner = Runner::start(&scene.config);
     // Its children end by themselves when nobody serves them any more.
-    let _process = scene.process().await;
-    scene.bed.drained(&scene.input, &scene.input).await;
-    let outputs = scene.bed.records(&scene.output).await;
+    let _process = container.start().await;
+    let outputs = scene.outputs().await;
     Tally::of(&outputs, RECORDS).exactly_once();
     let processes: BTreeSet<_> = outputs.iter().map(|output| headers(output)["process"].clone()).collect();
     assert_eq!(processes.len(), CONCURRENCY as usize);
@@ -125,16 +117,15 @@ async fn a_client_with_a_process_for_each_is_served_as_well() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn all_that_was_in_flight_is_tried_again_when_the_process_ends() {
-    let scene = Scene::set("at-once-killed", rust()).await;
+    let (scene, container) = set("at-once-killed", rust()).await;
     let runner = Runner::start(&scene.config);
-    let mut process = scene.process().await;
+    let mut process = container.start().await;
     drop(scene.bed.records_when(&scene.output, 10).await);
     signal(process.id().expect("it runs") as i32, Signal::SIGKILL);
     process.wait().await.expect("it has ended");
-    let _next = scene.process().await;
-    scene.bed.drained(&scene.input, &scene.input).await;
-    Tally::of(&scene.bed.records(&scene.output).await, RECORDS).exactly_once();
-    assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, [], "one end is not the last attempt");
+    let _next = container.start().await;
+    scene.tally(RECORDS).await.exactly_once();
+    assert_eq!(scene.letters().await, [], "one end is not the last attempt");
     let totals = runner.stop().await;
     let again = totals.invocations - RECORDS as u64;
     assert!((1..=u64::from(CONCURRENCY)).contains(&again), "{again} were in flight");
@@ -142,18 +133,17 @@ async fn all_that_was_in_flight_is_tried_again_when_the_process_ends() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_late_one_ends_the_process_and_no_other_record() {
-    let mut scene = Scene::set("at-once-late", rust()).await;
+    let (mut scene, container) = set("at-once-late", rust()).await;
     scene.config.plan.timeout = Duration::from_millis(500);
     let runner = Runner::start(&scene.config);
-    let mut process = scene.process().await;
+    let mut process = container.start().await;
     drop(scene.bed.records_when(&scene.output, 4).await);
     // It does not answer any more, and has not ended.
     signal(process.id().expect("it runs") as i32, Signal::SIGSTOP);
     let status = tokio::time::timeout(PATIENCE, process.wait()).await.expect("it is killed").expect("it has ended");
     assert!(!status.success(), "{status}");
-    let _next = scene.process().await;
-    scene.bed.drained(&scene.input, &scene.input).await;
-    Tally::of(&scene.bed.records(&scene.output).await, RECORDS).exactly_once();
-    assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, []);
+    let _next = container.start().await;
+    scene.tally(RECORDS).await.exactly_once();
+    assert_eq!(scene.letters().await, []);
     runner.stop().await;
 }

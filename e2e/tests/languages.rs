@@ -3,15 +3,15 @@
 
 use futures::future::join_all;
 use std::{collections::BTreeSet, time::Duration};
-use tempfile::TempDir;
 use tidemill_e2e::{
-    bed::{Bed, dead_letters, numbered},
+    bed::numbered,
+    failing::{self, Failing, plant},
     language::Language,
     letter::{headers, reason},
     runner::Runner,
+    scene::Scene,
     tally::Tally,
 };
-use tidemill_runner::config::Config;
 
 const RECORDS: usize = 1_000;
 const PARTITIONS: i32 = 5;
@@ -23,9 +23,6 @@ const ERRORS: [(Language, &str); 4] = [
     (Language::Node, "RangeError"),
     (Language::Go, "Poisoned"),
 ];
-
-/// A way to fail: the word that makes it so, `error-type`, and a part of `error-message`.
-type Failing = (&'static str, &'static str, &'static str);
 
 /// Other ways to fail.
 const OTHERS: [Failing; 4] = [
@@ -52,39 +49,21 @@ const OWN: [(Language, [Failing; 2]); 2] = [
     ),
 ];
 
-struct Scene {
-    bed: Bed,
-    input: String,
-    output: String,
-    folder: TempDir,
-    config: Config,
-}
-
-impl Scene {
-    async fn set(language: Language, test: &str) -> Self {
-        let bed = Bed::start(&format!("{test}-{language:?}").to_lowercase()).await;
-        let input = bed.topic("in", PARTITIONS, &[]).await;
-        let output = bed.topic("out", PARTITIONS, &[]).await;
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let config = language.function(&bed, &input, &output, folder.path()).await;
-        Self { bed, input, output, folder, config }
-    }
-
-    async fn tally(&self) -> Tally {
-        self.bed.drained(&self.input, &self.input).await;
-        Tally::of(&self.bed.records(&self.output).await, RECORDS)
-    }
+async fn set(language: Language, test: &str) -> Scene {
+    let mut scene = Scene::set(&format!("{test}-{language:?}").to_lowercase(), PARTITIONS).await;
+    scene.config = language.function(&scene.bed, &scene.input, &scene.output, scene.folder.path()).await;
+    scene
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_function_in_each_language_runs_unmodified() {
     let each = Language::ALL.map(async |language| {
-        let scene = Scene::set(language, "runs").await;
+        let scene = set(language, "runs").await;
         language.write(scene.folder.path());
         scene.bed.produce(&scene.input, &numbered(RECORDS, 200, PARTITIONS)).await;
         let runner = Runner::start(&scene.config);
-        scene.tally().await.exactly_once();
-        assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, [], "{language:?}");
+        scene.tally(RECORDS).await.exactly_once();
+        assert_eq!(scene.letters().await, [], "{language:?}");
         let outputs = scene.bed.records(&scene.output).await;
         let mut requests = BTreeSet::new();
         for output in &outputs {
@@ -110,32 +89,25 @@ async fn a_function_in_each_language_runs_unmodified() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dead_letter_says_how_a_function_failed_in_any_language() {
     let each = ERRORS.map(async |(language, kind)| {
-        let mut scene = Scene::set(language, "fails").await;
+        let mut scene = set(language, "fails").await;
         language.write(scene.folder.path());
         scene.config.plan.timeout = Duration::from_secs(1);
-        // Each word is alone in its partition, so that each failure is met by innocent neighbours.
         let mut records = numbered(RECORDS, 50, PARTITIONS);
-        let expected: Vec<_> =
-            std::iter::once(("poison", kind, "does not like `0000500 poison, ünïcode`")).chain(OTHERS).collect();
-        for (record, (word, ..)) in records[500..].iter_mut().zip(&expected) {
-            let number = 500 + record.partition;
-            record.value = Some(format!("{number:07} {word}, ünïcode").into());
-        }
+        let words = std::iter::once("poison").chain(OTHERS.map(|(word, ..)| word));
+        plant(&mut records, words.map(|word| format!("{word}, ünïcode")));
         scene.bed.produce(&scene.input, &records).await;
         let mut runner = Runner::start(&scene.config);
-        let tally = scene.tally().await;
+        let tally = scene.tally(RECORDS).await;
         assert_eq!(tally, Tally { lost: 5, repeated: 0, records: RECORDS - 5 }, "{language:?}");
 
-        let mut letters = scene.bed.records(&dead_letters(&scene.input)).await;
-        letters.sort_by(|a, b| a.value.cmp(&b.value));
-        assert_eq!(letters.len(), expected.len(), "{language:?}: {letters:?}");
-        for (letter, (word, kind, part)) in letters.iter().zip(expected) {
-            let (said, message) = reason(letter);
-            // Rust's is written with its crates and markers, which is the compiler's affair.
-            let named = said == kind || (language == Language::Rust && said.contains(kind));
-            assert!(named, "{language:?}: {word}: {said}: {message}");
-            assert!(message.contains(part), "{language:?}: {word}: {message}");
-        }
+        let letters = scene.letters().await;
+        let (own, others) = letters.split_first().expect("there are dead letters");
+        let (said, message) = reason(own);
+        // Rust's is written with its crates and markers, which is the compiler's affair.
+        let named = said == kind || (language == Language::Rust && said.contains(kind));
+        assert!(named, "{language:?}: {said}: {message}");
+        assert!(message.contains("does not like `0000500 poison, ünïcode`"), "{language:?}: {message}");
+        failing::check(others, &OTHERS, language);
         let (_, metrics) = runner.admin("/metrics").await;
         let timeouts = metrics.lines().find_map(|line| line.strip_prefix("tidemill_runner_timeouts_total "));
         let timeouts: u32 = timeouts.and_then(|count| count.parse().ok()).expect("timeouts are counted");
@@ -151,25 +123,19 @@ async fn a_dead_letter_says_how_a_function_failed_in_any_language() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_ends_a_process_is_named_and_costs_only_the_guilty_record() {
     let each = OWN.map(async |(language, words)| {
-        let scene = Scene::set(language, "ends").await;
+        let scene = set(language, "ends").await;
         language.write(scene.folder.path());
         let mut records = numbered(RECORDS, 50, PARTITIONS);
-        for (record, (word, ..)) in records[500..].iter_mut().zip(words) {
-            let number = 500 + record.partition;
-            record.value = Some(format!("{number:07} {word}").into());
-        }
+        plant(&mut records, words.map(|(word, ..)| word));
         scene.bed.produce(&scene.input, &records).await;
         let runner = Runner::start(&scene.config);
-        let tally = scene.tally().await;
+        let tally = scene.tally(RECORDS).await;
         assert_eq!(tally, Tally { lost: 2, repeated: 0, records: RECORDS - 2 }, "{language:?}");
-        let mut letters = scene.bed.records(&dead_letters(&scene.input)).await;
-        letters.sort_by(|a, b| a.value.cmp(&b.value));
-        assert_eq!(letters.len(), words.len(), "{language:?}: {letters:?}");
-        for (letter, (word, kind, part)) in letters.iter().zip(words) {
-            let (said, message) = reason(letter);
-            assert!(said == kind && message.contains(part), "{language:?}: {word}: {said}: {message}");
+        let letters = scene.letters().await;
+        failing::check(&letters, &words, language);
+        for letter in &letters {
             let attempts: u32 = headers(letter)["attempts"].parse().expect("a number");
-            assert!(attempts >= scene.config.plan.retry.attempts, "{language:?}: {word}: {attempts}");
+            assert!(attempts >= scene.config.plan.retry.attempts, "{language:?}: {attempts}: {letter:?}");
         }
         runner.stop().await;
     });
@@ -179,7 +145,7 @@ async fn what_ends_a_process_is_named_and_costs_only_the_guilty_record() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_wait_for_a_missing_handler() {
     for language in Language::ALL.into_iter().filter(|language| language.handler().is_some()) {
-        let scene = Scene::set(language, "init").await;
+        let scene = set(language, "init").await;
         scene.bed.produce(&scene.input, &numbered(RECORDS, 200, PARTITIONS)).await;
         let mut runner = Runner::start(&scene.config);
         let failing = runner.report("why it fails", |report| report.failing.is_some()).await.failing;
@@ -187,8 +153,8 @@ async fn records_wait_for_a_missing_handler() {
         assert!(failing.contains("reported an init error") && failing.contains("app"), "{language:?}: {failing}");
         assert_eq!(runner.admin("/ready").await.0, 503, "{language:?}");
         language.write(scene.folder.path());
-        scene.tally().await.exactly_once();
-        assert_eq!(scene.bed.records(&dead_letters(&scene.input)).await, [], "{language:?}");
+        scene.tally(RECORDS).await.exactly_once();
+        assert_eq!(scene.letters().await, [], "{language:?}");
         runner.stop().await;
     }
 }
