@@ -173,7 +173,10 @@ fn text_or_base64(bytes: Option<Vec<u8>>) -> (Option<String>, Option<String>) {
 fn text(letter: &Letter) -> String {
     let mut text = letter.address();
     let at = letter.failed_at.or_else(|| DateTime::from_timestamp_millis(letter.record.timestamp));
-    let attempts = letter.attempts.map(|attempts| format!("{attempts} attempts"));
+    let attempts = letter.attempts.map(|attempts| match attempts {
+        1 => "1 attempt".to_owned(),
+        more => format!("{more} attempts"),
+    });
     let head = [at.map(tally::text), letter.error_type.as_deref().map(printable), attempts];
     for word in head.into_iter().flatten() {
         text += &format!("  {word}");
@@ -257,6 +260,8 @@ mod tests {
             lines \\u{1b}[2J
 ";
         assert_eq!(text(&letter()), expected);
+        let once = Letter { attempts: Some(1), ..letter() };
+        assert!(text(&once).contains("  1 attempt\n"), "{}", text(&once));
     }
 
     #[test]
