@@ -105,8 +105,9 @@ impl Replay {
     pub async fn run(self) -> Result<ExitCode> {
         let connection = self.cluster.connection();
         let there = partitions(&connection)?;
-        for topic in std::iter::once(&self.topic).chain(&self.to) {
-            topics::known(topic, &there, connection.bootstrap())?;
+        topics::known(&self.topic, &there, connection.bootstrap())?;
+        if let Some(to) = &self.to {
+            topics::takes_letters(to, &there, connection.bootstrap())?;
         }
         if self.to.as_ref() == Some(&self.topic) {
             bail!("--to is the topic that is read: name another one");
@@ -232,7 +233,7 @@ impl Run<'_> {
             self.summary.skip("it came from this very topic".to_owned(), place);
             return Ok(());
         }
-        topics::known(&record.topic, &self.topics, self.args.cluster.connection().bootstrap()).with_context(|| {
+        topics::takes_letters(&record.topic, &self.topics, self.args.cluster.connection().bootstrap()).with_context(|| {
             format!("{address} came from a topic that is not there (make it, give --to, or choose others with --original-topic); what is before it is done")
         })?;
         if self.args.dry_run {

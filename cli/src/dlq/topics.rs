@@ -19,7 +19,7 @@ pub fn of_letters(topics: &BTreeMap<String, i32>) -> impl Iterator<Item = &Strin
     topics.keys().filter(|name| name.starts_with(PREFIX))
 }
 
-/// That the topic is there.
+/// That the topic of dead letters is there.
 ///
 /// # Errors
 /// Where it is not; names that are nearly that one are told.
@@ -27,33 +27,46 @@ pub fn known(name: &str, topics: &BTreeMap<String, i32>, servers: &str) -> Resul
     if topics.contains_key(name) {
         return Ok(());
     }
-    let near = near(name, topics);
-    let quoted: Vec<_> = near.iter().map(|name| format!("`{name}`")).collect();
-    let remedy = match (quoted.as_slice(), of_letters(topics).next()) {
-        ([], None) => "it has no topics of dead letters (dlq.…): is it the right cluster? See --kafka".to_owned(),
-        ([], Some(_)) => "`tidemill dlq list` says which there are".to_owned(),
-        (some, _) => format!("did you mean {}?", some.join(" or ")),
-    };
+    let letters_of = format!("{PREFIX}{name}");
+    let meant = if topics.contains_key(&letters_of) { vec![letters_of] } else { near(&[name, &letters_of], topics) };
+    let remedy = did_you_mean(&meant).unwrap_or_else(|| match of_letters(topics).next() {
+        None => "it has no topics of dead letters (dlq.…): is it the right cluster? See --kafka".to_owned(),
+        Some(_) => "`tidemill dlq list` says which there are".to_owned(),
+    });
     Err(Unknown { name: name.to_owned(), servers: servers.to_owned(), remedy })
 }
 
-/// At most three names, the nearest first.
-fn near<'a>(name: &str, topics: &'a BTreeMap<String, i32>) -> Vec<&'a str> {
-    let letters_of = format!("{PREFIX}{name}");
-    if let Some((letters, _)) = topics.get_key_value(&letters_of) {
-        return vec![letters];
+/// That the topic is there which letters are sent to.
+///
+/// # Errors
+/// Where it is not; names that are nearly that one are told.
+pub fn takes_letters(name: &str, topics: &BTreeMap<String, i32>, servers: &str) -> Result<(), Unknown> {
+    if topics.contains_key(name) {
+        return Ok(());
     }
-    let distance =
-        |known: &str| strsim::damerau_levenshtein(name, known).min(strsim::damerau_levenshtein(&letters_of, known));
-    let mut near: Vec<_> = topics.keys().map(|known| (distance(known), known.as_str())).collect();
-    near.retain(|(distance, _)| *distance <= name.len().div_ceil(3).min(4));
+    let remedy = did_you_mean(&near(&[name], topics));
+    let remedy = remedy.unwrap_or_else(|| "make it first, or give --to a topic that is there".to_owned());
+    Err(Unknown { name: name.to_owned(), servers: servers.to_owned(), remedy })
+}
+
+fn did_you_mean(names: &[String]) -> Option<String> {
+    let quoted: Vec<_> = names.iter().map(|name| format!("`{name}`")).collect();
+    (!quoted.is_empty()).then(|| format!("did you mean {}?", quoted.join(" or ")))
+}
+
+/// At most three topics that are nearly called one of these, the nearest first.
+fn near(names: &[&str], topics: &BTreeMap<String, i32>) -> Vec<String> {
+    let far = names[0].len().div_ceil(3).min(4);
+    let distance = |known: &str| names.iter().map(|name| strsim::damerau_levenshtein(name, known)).min();
+    let mut near: Vec<_> = topics.keys().filter_map(|known| Some((distance(known)?, known))).collect();
+    near.retain(|(distance, _)| *distance <= far);
     near.sort_unstable();
-    near.into_iter().take(3).map(|(_, known)| known).collect()
+    near.into_iter().take(3).map(|(_, known)| known.clone()).collect()
 }
 
 #[cfg(test)]
 mod tests {
-    use super::known;
+    use super::{known, takes_letters};
 
     #[test]
     fn a_name_that_no_topic_has_is_told_with_those_it_may_be() {
@@ -81,5 +94,19 @@ mod tests {
         assert!(said.contains("did you mean `dlq.words`?"), "{said}");
         let said = known("words", &[].into(), "k:9092").err().map(|error| error.to_string()).unwrap_or_default();
         assert!(said.contains("no topics of dead letters") && said.contains("--kafka"), "{said}");
+    }
+
+    #[test]
+    fn where_letters_go_is_no_topic_of_letters() {
+        let topics = ["dlq.words", "ticks"].map(|name| (name.to_owned(), 3)).into();
+        let cases = [
+            ("ticks", None),
+            ("tick", Some("there is no topic `tick` on k:9092: did you mean `ticks`?")),
+            ("words", Some("there is no topic `words` on k:9092: make it first, or give --to a topic that is there")),
+        ];
+        for (name, expected) in cases {
+            let said = takes_letters(name, &topics, "k:9092").err().map(|error| error.to_string());
+            assert_eq!(said.as_deref(), expected, "{name}");
+        }
     }
 }
