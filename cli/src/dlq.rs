@@ -1,5 +1,6 @@
 //! `tidemill dlq`: what failed, why, and back to where it came from.
 
+mod count;
 mod filter;
 mod letter;
 mod list;
@@ -75,9 +76,9 @@ impl Letters {
 }
 
 /// A bar over that many offsets, on standard error where that is a terminal.
-fn progress(spans: &Spans) -> Result<ProgressBar> {
+fn progress(offsets: u64) -> Result<ProgressBar> {
     let template = "{wide_bar} {pos}/{len} letters, {per_sec}, {eta} left {msg}";
-    Ok(ProgressBar::new(offsets(spans)).with_style(ProgressStyle::with_template(template)?))
+    Ok(ProgressBar::new(offsets).with_style(ProgressStyle::with_template(template)?))
 }
 
 /// How many offsets there are: at least as many as records.

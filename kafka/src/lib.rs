@@ -21,7 +21,7 @@ pub use connection::{Connection, Error, PATIENCE};
 pub use lag::{Asked, ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
 pub use queue::{Fetched, PartitionQueue};
 pub use rdkafka;
-pub use reader::{Spans, TopicReader, topic_spans};
+pub use reader::{Spans, TopicReader, topic_spans, topic_spans_of};
 pub use security::{Sasl, Security, Tls};
 pub use start::{Begin, begin_group};
 pub use topic_config::{correct_config, delete_topic};

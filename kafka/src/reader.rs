@@ -24,17 +24,42 @@ pub type Spans = BTreeMap<i32, Range<i64>>;
 /// # Errors
 /// When a broker does not answer, or there is no such topic.
 pub fn topic_spans(connection: &Connection, topic: &str) -> Result<Spans, Error> {
-    let client = connection.observer("tidemill.reader")?;
     let metadata = connection.metadata(Some(topic))?;
     let mut asked = TopicPartitionList::new();
     for partition in metadata.topics().iter().flat_map(|topic| topic.partitions()) {
         asked.add_partition(topic, partition.id());
     }
-    let action = format!("find where {topic} begins and ends");
-    let firsts = LogOffsets::ask(&client, &asked, Offset::Beginning, &action)?;
-    let ends = LogOffsets::ask(&client, &asked, Offset::End, &action)?;
-    let partitions = asked.elements().into_iter().map(|element| element.partition());
-    partitions.map(|number| Ok((number, firsts.of(topic, number)?..ends.of(topic, number)?))).collect()
+    let spans = spans_of(connection, &asked, &format!("find where {topic} begins and ends"))?;
+    Ok(spans.into_values().next().unwrap_or_default())
+}
+
+/// The same of many topics at once, each with the number of its partitions.
+///
+/// # Errors
+/// When a broker does not answer, or one of the topics is not there.
+pub fn topic_spans_of(connection: &Connection, topics: &BTreeMap<&str, i32>) -> Result<BTreeMap<String, Spans>, Error> {
+    let mut asked = TopicPartitionList::new();
+    for (topic, partitions) in topics {
+        asked.add_partition_range(topic, 0, *partitions - 1);
+    }
+    spans_of(connection, &asked, "find where topics begin and end")
+}
+
+fn spans_of(
+    connection: &Connection,
+    asked: &TopicPartitionList,
+    action: &str,
+) -> Result<BTreeMap<String, Spans>, Error> {
+    let client = connection.observer("tidemill.reader")?;
+    let firsts = LogOffsets::ask(&client, asked, Offset::Beginning, action)?;
+    let ends = LogOffsets::ask(&client, asked, Offset::End, action)?;
+    let mut spans: BTreeMap<_, Spans> = BTreeMap::new();
+    for element in asked.elements() {
+        let (topic, number) = (element.topic(), element.partition());
+        let span = firsts.of(topic, number)?..ends.of(topic, number)?;
+        spans.entry(topic.to_owned()).or_default().insert(number, span);
+    }
+    Ok(spans)
 }
 
 /// Reads spans of a topic.

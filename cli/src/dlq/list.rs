@@ -1,7 +1,9 @@
 //! `tidemill dlq list`: the topics of dead letters, and what is in them.
 
 use super::{
-    Cluster, Letters, partitions, progress,
+    Cluster,
+    count::count,
+    partitions,
     tally::{self, Tally},
     topics,
 };
@@ -10,7 +12,7 @@ use anyhow::Result;
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::process::ExitCode;
-use tidemill_kafka::{Connection, topic_spans};
+use tidemill_kafka::topic_spans_of;
 use tokio::task::block_in_place;
 
 /// List the topics of dead letters, with how many there are of each error-type.
@@ -41,9 +43,12 @@ impl List {
         for topic in &self.topics {
             topics::known(topic, &there, connection.bootstrap())?;
         }
-        let names =
-            if self.topics.is_empty() { topics::of_letters(&there).cloned().collect() } else { self.topics.clone() };
-        let tallies = names.iter().map(|topic| count(&connection, topic)).collect::<Result<Vec<_>>>()?;
+        let names: Vec<_> =
+            if self.topics.is_empty() { topics::of_letters(&there).collect() } else { self.topics.iter().collect() };
+        let asked = names.iter().map(|name| (name.as_str(), there[*name])).collect();
+        let spans = block_in_place(|| topic_spans_of(&connection, &asked))?;
+        let topics = names.into_iter().map(|name| (name.clone(), spans.get(name).cloned().unwrap_or_default()));
+        let tallies = count(&connection, &topics.collect::<Vec<_>>())?;
         match self.output {
             Format::Table if tallies.is_empty() => {
                 eprintln!("no topic of dead letters (dlq.…) is on {}", connection.bootstrap());
@@ -53,19 +58,6 @@ impl List {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
-
-fn count(connection: &Connection, topic: &str) -> Result<Tally> {
-    let spans = block_in_place(|| topic_spans(connection, topic))?;
-    let bar = progress(&spans)?.with_message(topic.to_owned());
-    let mut letters = Letters::open(connection, topic, &spans)?;
-    let mut tally = Tally::new(topic);
-    while let Some(letter) = letters.next()? {
-        tally.add(&letter);
-        bar.inc(1);
-    }
-    bar.finish_and_clear();
-    Ok(tally)
 }
 
 fn table(tallies: &[Tally]) -> Table {

@@ -122,7 +122,7 @@ impl Replay {
             sink: if self.dry_run { None } else { Some(KafkaSink::new(&connection)?) },
             topics: there,
             summary: Summary::new(&self.topic, &group, self.dry_run),
-            bar: progress(&spans)?,
+            bar: progress(offsets(&spans))?,
             args: &self,
         };
         let stop = shutdown::on_signal();

@@ -1,6 +1,6 @@
 //! `tidemill dlq show`: dead letters with all that they have, and why they are there.
 
-use super::{Cluster, Letters, filter::Filter, letter::Letter, partitions, progress, tally, topics};
+use super::{Cluster, Letters, filter::Filter, letter::Letter, offsets, partitions, progress, tally, topics};
 use crate::output::Format;
 use anyhow::{Context, Result};
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -94,7 +94,7 @@ impl Show {
         let connection = self.cluster.connection();
         topics::known(&self.topic, &partitions(&connection)?, connection.bootstrap())?;
         let spans = self.filter.narrow(block_in_place(|| topic_spans(&connection, &self.topic))?);
-        let bar = progress(&spans)?;
+        let bar = progress(offsets(&spans))?;
         let mut letters = Letters::open(&connection, &self.topic, &spans)?;
         let mut newest = BTreeMap::new();
         let mut matching = 0_usize;
