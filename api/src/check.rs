@@ -10,10 +10,13 @@ use crate::{
     rules,
 };
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
-use kube::{CustomResourceExt, core::cel::Validator};
+use kube::{
+    CustomResourceExt,
+    core::cel::{CompiledSchema, Validator, compile_schema},
+};
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
-use std::{fmt, str::FromStr};
+use std::{collections::HashMap, fmt, str::FromStr, sync::LazyLock};
 
 /// What is wrong with a manifest.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,13 +55,13 @@ pub fn resource(document: &Document) -> Result<Option<Resource>, Vec<Problem>> {
     }
     match kind {
         "Function" => {
-            let function: Function = typed(document)?;
+            let function: Function = typed(kind, document)?;
             code_rules(document, &function)?;
             Ok(Some(Resource::Function(Box::new(function))))
         }
-        "KafkaCluster" => typed(document).map(|cluster| Some(Resource::KafkaCluster(Box::new(cluster)))),
+        "KafkaCluster" => typed(kind, document).map(|cluster| Some(Resource::KafkaCluster(Box::new(cluster)))),
         "Topic" => {
-            let topic: Topic = typed(document)?;
+            let topic: Topic = typed(kind, document)?;
             topic_rules(document, &topic)?;
             Ok(Some(Resource::Topic(Box::new(topic))))
         }
@@ -76,14 +79,40 @@ pub fn crds() -> [CustomResourceDefinition; 3] {
     [Function::crd(), KafkaCluster::crd(), Topic::crd()]
 }
 
-fn typed<T: CustomResourceExt + DeserializeOwned>(document: &Document) -> Result<T, Vec<Problem>> {
+/// What a kind's manifests are checked by, compiled once.
+struct Checks {
+    /// The CRD's schema with nothing unknown allowed.
+    strict: Value,
+    schema: jsonschema::Validator,
+    rules: CompiledSchema,
+}
+
+/// By the kind's name.
+static CHECKS: LazyLock<HashMap<String, Checks>> =
+    LazyLock::new(|| crds().iter().map(|crd| (crd.spec.names.kind.clone(), Checks::of(crd))).collect());
+
+impl Checks {
+    fn of(crd: &CustomResourceDefinition) -> Self {
+        let schema = schema_of(crd);
+        let mut strict = schema.clone();
+        close_objects(&mut strict);
+        // `metadata` is checked by name; its schema is the API server's own.
+        strict["properties"]["metadata"] = json!({"type": "object"});
+        strict["properties"]["apiVersion"] = json!({"type": "string"});
+        strict["properties"]["kind"] = json!({"type": "string"});
+        let compiled = jsonschema::draft202012::new(&strict).expect("our own schemas are sound: every test uses them");
+        Self { rules: compile_schema(&schema), schema: compiled, strict }
+    }
+}
+
+fn typed<T: DeserializeOwned>(kind: &str, document: &Document) -> Result<T, Vec<Problem>> {
     let mut problems = names(document);
-    let schema = schema_of(&T::crd());
-    problems.extend(schema_problems(document, &schema));
+    let checks = &CHECKS[kind];
+    problems.extend(schema_problems(document, checks));
     if problems.is_empty() {
         // A rule of the whole resource compares with the object before a change, which a file
         // does not know: only rules about the new object apply.
-        if let Err(errors) = Validator::new().validate_with_defaults(&schema, &document.value, None) {
+        if let Err(errors) = Validator::new().validate_compiled(&checks.rules, &document.value, None) {
             problems.extend(errors.into_vec().into_iter().map(|error| {
                 let pointer = pointer_of(&error.field_path);
                 problem(document, &pointer, &error.message)
@@ -127,22 +156,13 @@ fn is_dns_subdomain(name: &str) -> bool {
     })
 }
 
-fn schema_problems(document: &Document, schema: &Value) -> Vec<Problem> {
-    let mut strict = schema.clone();
-    close_objects(&mut strict);
-    // `metadata` is checked by name above; its schema is the API server's own.
-    strict["properties"]["metadata"] = json!({"type": "object"});
-    strict["properties"]["apiVersion"] = json!({"type": "string"});
-    strict["properties"]["kind"] = json!({"type": "string"});
-    let validator = match jsonschema::draft202012::new(&strict) {
-        Ok(validator) => validator,
-        Err(error) => return vec![problem(document, "", &format!("the resource's schema is broken: {error}"))],
-    };
-    validator
+fn schema_problems(document: &Document, checks: &Checks) -> Vec<Problem> {
+    checks
+        .schema
         .iter_errors(&document.value)
         .flat_map(|error| {
             let pointer = error.instance_path().to_string();
-            describe(document, &strict, &pointer, &error)
+            describe(document, &checks.strict, &pointer, &error)
         })
         .collect()
 }

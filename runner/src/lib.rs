@@ -4,9 +4,10 @@
 //!
 //! A record leaves the consumer group's backlog when its offset is committed. librdkafka commits
 //! only offsets that were stored (`enable.auto.offset.store=false`), and [`partition`] stores the
-//! [`watermark`]: the last offset up to which [`pipeline`]'s `settle` has returned `Ok` for every
-//! record, however batches of other keys have overtaken each other ([`lanes`]). `settle` returns
-//! `Ok` only when each record was answered for by the function and the answer's records are
+//! [`watermark`]: the last offset up to which [`pipeline`]'s `settle` has done with every record,
+//! however batches of other keys have overtaken each other ([`lanes`]) and whatever rests before
+//! another attempt ([`resting`]). It has done with a record only when the function has answered
+//! for it and the answer's records are
 //! acknowledged by all in-sync replicas, or when it is acknowledged by the failure destination, or
 //! was filtered out. Whatever ends the process in between, at any instruction, leaves the offset
 //! where it was, and the partition's next owner reads on from there: at least once, and twice only
