@@ -2,13 +2,14 @@
 //! fails, and when processes are killed, stopped and joined in the middle.
 
 use nix::sys::signal::Signal;
+use std::time::Instant;
 use tidemill_e2e::{
     bed::{Bed, numbered},
     process,
     runner::{Runner, echo, with},
     tally::Tally,
 };
-use tidemill_runner::config::Config;
+use tidemill_runner::{config::Config, record::Record};
 
 const RECORDS: usize = 100_000;
 const SIZE: usize = 200;
@@ -115,4 +116,25 @@ async fn runners_join_and_leave_without_repeating() {
     let second = second.stop().await;
     assert_eq!(first.r#in + second.r#in, RECORDS as u64);
     println!("of {RECORDS} records, the second runner did {}", second.r#in);
+}
+
+/// librdkafka has one fetch under way for each broker: one that asks only for partitions without
+/// records must not hold up those that have some.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backlog_in_one_partition_is_not_held_up_by_those_that_have_none() {
+    const BACKLOG: usize = 200_000;
+    let bed = Bed::start("backlog").await;
+    let input = bed.topic("in", PARTITIONS, &[]).await;
+    let records: Vec<Record> =
+        numbered(BACKLOG, SIZE, 1).into_iter().map(|record| Record { partition: 2, ..record }).collect();
+    bed.produce(&input, &records).await;
+    let config = with(echo(&bed, &input, None), "IGNORE", "1");
+    let mut runner = Runner::start(&config);
+    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
+    let started = Instant::now();
+    let done = runner.report("all", |report| report.totals.r#in >= BACKLOG as u64).await.totals.r#in;
+    let rate = (done - before) as f64 / started.elapsed().as_secs_f64();
+    // Of fetches that wait for half a second, there would be two in a second: for 8,000 records.
+    assert!(rate > 15_000.0, "{rate:.0} records/s");
+    runner.stop().await;
 }
