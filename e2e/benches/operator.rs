@@ -13,12 +13,11 @@ use tidemill_e2e::{
     figures::{Figure, write},
     kube::{Kube, OPERATOR, echo, kubectl},
     pods::metric,
+    process,
     wait::until,
 };
 
 const TOPICS: usize = 10;
-/// The kernel's clock ticks in a second, as in /proc/PID/stat.
-const TICKS: f64 = 100.0;
 /// Functions are applied so many at a time.
 const APPLIED: usize = 250;
 
@@ -84,14 +83,15 @@ async fn measure(functions: usize, seconds: usize) -> Vec<Figure> {
     let address = get("-o=jsonpath={.status.podIP}");
     let pid = process_in(container.trim_start_matches("containerd://")).expect("the operator's process");
     let looks = async || metric(&address, "tidemill_operator_kafka_requests_total").await.unwrap_or_default();
-    let (cpu, requests, kafka) = (ticks(pid), requests(&address).await, looks().await);
+    let (cpu, requests, kafka) = (process::cpu_seconds(pid), requests(&address).await, looks().await);
     tokio::time::sleep(Duration::from_secs(seconds as u64)).await;
-    let (cpu_after, requests_after, kafka_after) = (ticks(pid), self::requests(&address).await, looks().await);
-    let percent = (cpu_after - cpu) / TICKS / seconds as f64 * 100.0;
+    let (cpu_after, requests_after, kafka_after) =
+        (process::cpu_seconds(pid), self::requests(&address).await, looks().await);
+    let percent = (cpu_after - cpu) / seconds as f64 * 100.0;
     let asked = (kafka_after - kafka) / seconds as f64;
-    let memory = field(pid, "VmRSS");
+    let memory = process::memory(pid, "VmRSS");
     println!("operator over {seconds} s with {functions} resting Functions:");
-    println!("  RSS {memory} MiB (at most {} MiB), {percent:.2} % of a core", field(pid, "VmHWM"));
+    println!("  RSS {memory} MiB (at most {} MiB), {percent:.2} % of a core", process::memory(pid, "VmHWM"));
     println!("  {asked:.2} requests a second to Kafka, and a held fetch of a second");
     for (what, count) in &requests_after {
         let more = count - requests.get(what).copied().unwrap_or_default();
@@ -128,20 +128,6 @@ fn process_in(container: &str) -> Option<i32> {
         let read = |file: &str| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
         (read("cgroup").contains(container) && read("cmdline").contains("tidemill-operator")).then_some(pid)
     })
-}
-
-/// User and system time of a process, in clock ticks.
-fn ticks(pid: i32) -> f64 {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("it runs");
-    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
-    fields[11..13].iter().filter_map(|field| field.parse::<f64>().ok()).sum()
-}
-
-/// A size of a process, in MiB.
-fn field(pid: i32, name: &str) -> u64 {
-    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
-    let line = status.lines().find(|line| line.starts_with(name)).expect("the field");
-    line.split_whitespace().filter_map(|word| word.parse::<u64>().ok()).next().unwrap_or_default() >> 10
 }
 
 async fn requests(address: &str) -> BTreeMap<String, f64> {

@@ -45,6 +45,31 @@ pub fn signal(pid: i32, signal: Signal) {
     kill(Pid::from_raw(pid), signal).expect("the process is there");
 }
 
+/// CPU seconds that a process has had, in the kernel and outside.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn cpu_seconds(pid: i32) -> f64 {
+    // The kernel counts hundredths.
+    const TICKS: f64 = 100.0;
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
+    // After the name, which may have spaces and brackets of its own.
+    let fields: Vec<&str> = stat.rsplit(')').next().expect("fields").split_whitespace().collect();
+    fields[11..13].iter().map(|field| field.parse::<f64>().expect("a number")).sum::<f64>() / TICKS
+}
+
+/// A process's memory in MiB: `VmRSS` is what it has, `VmHWM` the most that it has had.
+///
+/// # Panics
+/// When there is no such process.
+#[must_use]
+pub fn memory(pid: i32, field: &str) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
+    let line = status.lines().find(|line| line.starts_with(field)).expect("the kernel tells");
+    line.split_whitespace().nth(1).and_then(|size| size.parse::<u64>().ok()).expect("a number of KiB") >> 10
+}
+
 fn pids() -> impl Iterator<Item = i32> {
     let entries = fs::read_dir("/proc").expect("/proc is there");
     entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())

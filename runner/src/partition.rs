@@ -11,7 +11,7 @@ use crate::{
     pipeline::{Pipeline, Unsettled},
     record::{Copier, Record},
     resting::Resting,
-    retry::{Again, Work as Piece},
+    retry,
     stats::{Counted, Tally},
     transactions::Transactions,
     watermark::Watermark,
@@ -68,7 +68,7 @@ pub struct Partition<S> {
 }
 
 /// What is not in work any more: its offsets, and what of it rests before another attempt.
-type Done = (Ticket, Vec<i64>, Result<Vec<Again>, Unsettled>);
+type Done = (Ticket, Vec<i64>, Result<Vec<retry::Again>, Unsettled>);
 
 /// How far a partition is.
 struct Work {
@@ -246,8 +246,8 @@ impl<S: Sink> Partition<S> {
     /// Puts what has rested into work; answers whether there was any.
     fn hand_out_again(&self, work: &mut Work, ordering: Ordering) -> bool {
         let Some(stack) = work.again.take_due(Instant::now()) else { return false };
-        let records = || stack.iter().flat_map(|piece: &Piece| &piece.records);
-        let (ticket, offsets) = (work.lanes.ticket(records()), records().map(|record| record.offset).collect());
+        let ticket = work.lanes.ticket(retry::records(&stack));
+        let offsets = retry::records(&stack).map(|record| record.offset).collect();
         let (pipeline, stop, resting) = (self.pipeline.clone(), self.stop.clone(), work.resting.clone());
         work.batches.spawn(async move {
             let settled = pipeline.resume(stack, ordering, &resting, &stop).await;
@@ -271,7 +271,7 @@ impl<S: Sink> Partition<S> {
             }
         };
         if !again.is_empty() {
-            let left = || again.iter().flat_map(Again::records);
+            let left = || again.iter().flat_map(|again| retry::records(&again.stack));
             ticket = ticket.without(&work.lanes.ticket(left()));
             let open: HashSet<i64> = left().map(|record| record.offset).collect();
             offsets.retain(|offset| !open.contains(offset));

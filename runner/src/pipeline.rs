@@ -92,9 +92,7 @@ impl<S: Sink> Pipeline<S> {
         resting: &watch::Sender<usize>,
         stop: &CancellationToken,
     ) -> Result<Vec<Again>, Unsettled> {
-        let route = self.route(resting);
-        let stack = self.prepared(&route, records, stop).await?;
-        self.work_off(&route, stack, ordering, stop).await
+        self.settle_by(&self.route(resting), records, ordering, stop).await
     }
 
     /// The same for what has rested.
@@ -111,18 +109,19 @@ impl<S: Sink> Pipeline<S> {
         self.work_off(&self.route(resting), stack, ordering, stop).await
     }
 
-    /// Works on `records` in the order of their partition, with the effects going elsewhere.
+    /// The same as [`Pipeline::settle`], with the effects going elsewhere.
     ///
     /// # Errors
-    /// When it stopped before each record has an outcome.
+    /// When it stopped before that.
     pub async fn settle_by<T: Sink>(
         &self,
         route: &Route<'_, T>,
         records: Vec<Record>,
+        ordering: Ordering,
         stop: &CancellationToken,
-    ) -> Result<(), Unsettled> {
+    ) -> Result<Vec<Again>, Unsettled> {
         let stack = self.prepared(route, records, stop).await?;
-        self.work_off(route, stack, Ordering::Partition, stop).await.map(drop)
+        self.work_off(route, stack, ordering, stop).await
     }
 
     /// What the function gets of the records: the others have their outcome.
@@ -173,16 +172,15 @@ impl<S: Sink> Pipeline<S> {
                             again.push(Again { stack: std::mem::take(&mut stack), after });
                         }
                     }
-                    Next::Split(first, second) => {
+                    Next::Split { first, second, apart } => {
                         let records = first.records.len() + second.records.len();
                         info!(records, reason = failures.summary(), "splitting a failing batch");
-                        stack.extend([second, first]);
-                    }
-                    Next::Part(first, second) => {
-                        let records = first.records.len() + second.records.len();
-                        info!(records, reason = failures.summary(), "splitting a failing batch");
+                        if apart {
+                            stacks.push(vec![second]);
+                        } else {
+                            stack.push(second);
+                        }
                         stack.push(first);
-                        stacks.push(vec![second]);
                     }
                     Next::Dead(work) => {
                         let attempts = work.attempts;

@@ -55,35 +55,41 @@ impl Copier {
 
     /// A record of its own.
     pub fn copy(&mut self, message: &BorrowedMessage<'_>) -> Record {
-        let (timestamp, log_append_time) = time(message.timestamp());
         let headers = message.headers().map_or_else(Vec::new, |headers| {
             headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
         });
-        Record {
-            topic: self.topic.clone(),
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp,
-            log_append_time,
-            key: message.key().map(|bytes| self.keep(bytes)),
-            value: message.payload().map(|bytes| self.keep(bytes)),
-            headers,
-            decoded: None,
-        }
+        let place = (message.partition(), message.offset());
+        self.record(place, message.timestamp(), message.key(), message.payload(), headers)
     }
 
     /// The same for one of many that were fetched together.
     pub fn copy_fetched(&mut self, fetched: &Fetched<'_>) -> Record {
-        let (timestamp, log_append_time) = time(fetched.timestamp());
+        let place = (fetched.partition(), fetched.offset());
+        self.record(place, fetched.timestamp(), fetched.key(), fetched.value(), fetched.headers())
+    }
+
+    fn record(
+        &mut self,
+        (partition, offset): (i32, i64),
+        timestamp: Timestamp,
+        key: Option<&[u8]>,
+        value: Option<&[u8]>,
+        headers: HeaderList,
+    ) -> Record {
+        let (timestamp, log_append_time) = match timestamp {
+            Timestamp::NotAvailable => (0, false),
+            Timestamp::CreateTime(millis) => (millis, false),
+            Timestamp::LogAppendTime(millis) => (millis, true),
+        };
         Record {
             topic: self.topic.clone(),
-            partition: fetched.partition(),
-            offset: fetched.offset(),
+            partition,
+            offset,
             timestamp,
             log_append_time,
-            key: fetched.key().map(|bytes| self.keep(bytes)),
-            value: fetched.value().map(|bytes| self.keep(bytes)),
-            headers: fetched.headers(),
+            key: key.map(|bytes| self.keep(bytes)),
+            value: value.map(|bytes| self.keep(bytes)),
+            headers,
             decoded: None,
         }
     }
@@ -94,15 +100,6 @@ impl Copier {
         }
         self.memory.extend_from_slice(bytes);
         self.memory.split().freeze()
-    }
-}
-
-/// Unix milliseconds, and whether the broker set them.
-fn time(timestamp: Timestamp) -> (i64, bool) {
-    match timestamp {
-        Timestamp::NotAvailable => (0, false),
-        Timestamp::CreateTime(millis) => (millis, false),
-        Timestamp::LogAppendTime(millis) => (millis, true),
     }
 }
 

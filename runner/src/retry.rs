@@ -35,10 +35,15 @@ pub struct Again {
 pub enum Next {
     /// Try it again after a pause.
     Again(Work),
-    /// Try both parts without a pause, the second after the first has its outcome.
-    Split(Work, Work),
-    /// Try both parts without a pause; neither has to wait for the other.
-    Part(Work, Work),
+    /// Try both parts without a pause.
+    Split {
+        /// The earlier one.
+        first: Work,
+        /// The later one.
+        second: Work,
+        /// Whether the second need not wait until the first has its outcome.
+        apart: bool,
+    },
     /// Give it up.
     Dead(Work),
 }
@@ -61,30 +66,24 @@ impl Work {
         }
         let Self { mut records, attempts, named } = self;
         let work = |records| Self { records, attempts, named };
-        let second = records.split_off(records.len() / 2);
-        match ordering {
-            Ordering::Partition => Next::Split(work(records), work(second)),
-            Ordering::None => Next::Part(work(records), work(second)),
-            Ordering::Key => {
-                // What has to come after a record of the first half joins it there.
-                let keys: HashSet<Bytes> = records.iter().filter_map(|record| record.key.clone()).collect();
-                let bound = |record: &Record| record.key.as_ref().is_some_and(|key| keys.contains(key));
-                if second.iter().all(bound) {
-                    return Next::Split(work(records), work(second));
-                }
-                let (bound, free): (Vec<Record>, Vec<Record>) = second.into_iter().partition(bound);
-                records.extend(bound);
-                Next::Part(work(records), work(free))
+        let mut second = records.split_off(records.len() / 2);
+        let mut apart = ordering != Ordering::Partition;
+        if ordering == Ordering::Key {
+            // What has to come after a record of the first half joins it there, unless that is all.
+            let keys: HashSet<Bytes> = records.iter().filter_map(|record| record.key.clone()).collect();
+            let bound = |record: &Record| record.key.as_ref().is_some_and(|key| keys.contains(key));
+            apart = !second.iter().all(bound);
+            if apart {
+                records.extend(second.extract_if(.., |record| bound(record)));
             }
         }
+        Next::Split { first: work(records), second: work(second), apart }
     }
 }
 
-impl Again {
-    /// All records of it.
-    pub fn records(&self) -> impl Iterator<Item = &Record> {
-        self.stack.iter().flat_map(|work| &work.records)
-    }
+/// The records of all these pieces of work.
+pub fn records(stack: &[Work]) -> impl Iterator<Item = &Record> {
+    stack.iter().flat_map(|work| &work.records)
 }
 
 /// How long to wait after attempt number `attempts`: doubled each time up to the maximum, of
@@ -131,9 +130,9 @@ mod tests {
             }
             match work.failed(policy, ordering) {
                 Next::Again(work) => stack.push(work),
-                Next::Split(first, second) => stack.extend([second, first]),
+                Next::Split { first, second, apart: false } => stack.extend([second, first]),
                 // Whichever comes first: here the second does.
-                Next::Part(first, second) => {
+                Next::Split { first, second, apart: true } => {
                     let keys = |work: &Work| -> BTreeSet<_> {
                         work.records.iter().filter_map(|one| one.key.clone()).collect()
                     };

@@ -27,6 +27,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tidemill_api::Ordering;
 use tidemill_kafka::{Connection, PATIENCE};
 use tokio::{
     sync::watch,
@@ -140,7 +141,7 @@ impl Transactions {
     ) -> Result<(), Unsettled> {
         let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
         let effects = Effects::default();
-        pipeline.settle_by(&effects.route(resting), records.clone(), stop).await?;
+        pipeline.settle_by(&effects.route(resting), records.clone(), Ordering::Partition, stop).await?;
         let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
             effects.count_into(&*pipeline.stats);
             return Ok(());
@@ -149,7 +150,7 @@ impl Transactions {
         for record in records {
             let offset = record.offset;
             let mut effects = Effects::default();
-            pipeline.settle_by(&effects.route(resting), vec![record.clone()], stop).await?;
+            pipeline.settle_by(&effects.route(resting), vec![record.clone()], Ordering::Partition, stop).await?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure::new("OutputRefused", again);

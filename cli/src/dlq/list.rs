@@ -8,7 +8,7 @@ use super::{
     topics,
 };
 use crate::output::Format;
-use anyhow::Result;
+use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
 use std::process::ExitCode;
@@ -47,8 +47,11 @@ impl List {
             if self.topics.is_empty() { topics::of_letters(&there).collect() } else { self.topics.iter().collect() };
         let asked = names.iter().map(|name| (name.as_str(), there[*name])).collect();
         let spans = block_in_place(|| topic_spans_of(&connection, &asked))?;
-        let topics = names.into_iter().map(|name| (name.clone(), spans.get(name).cloned().unwrap_or_default()));
-        let tallies = count(&connection, &topics.collect::<Vec<_>>())?;
+        let topics = names.into_iter().map(|name| {
+            let spans = spans.get(name).with_context(|| format!("the brokers tell no partition of `{name}`"))?;
+            Ok((name.clone(), spans.clone()))
+        });
+        let tallies = count(&connection, &topics.collect::<Result<Vec<_>>>()?)?;
         match self.output {
             Format::Table if tallies.is_empty() => {
                 eprintln!("no topic of dead letters (dlq.…) is on {}", connection.bootstrap());

@@ -1,10 +1,7 @@
 //! How many records a second a runner works off, beside a bare consumer of the same records in
 //! the same run: what counts is the ratio, since both share the machine with the broker.
 
-use std::{
-    fs,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 use tidemill_e2e::{
     bed::{Bed, numbered},
     figures::Figure,
@@ -21,8 +18,6 @@ const RECORDS: usize = 1_000_000;
 const SIZE: usize = 200;
 const PARTITIONS: i32 = 6;
 const BATCH: u32 = 1_000;
-/// Parts of a second in which the kernel counts CPU time.
-const TICKS: f64 = 100.0;
 
 pub async fn measure() -> Vec<Figure> {
     let bed = Bed::start("throughput").await;
@@ -155,23 +150,11 @@ impl Programs {
 impl Processes {
     /// CPU seconds so far.
     fn cpu(&self) -> f64 {
-        let each = self.0.iter().map(|pid| {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
-            // After the name, which may have spaces: the 12th and 13th are user and system time.
-            let (_, fields) = stat.rsplit_once(')').expect("the kernel tells");
-            let ticks = |place| fields.split_whitespace().nth(place).and_then(|ticks| ticks.parse::<f64>().ok());
-            ticks(11).zip(ticks(12)).map_or(0.0, |(user, system)| (user + system) / TICKS)
-        });
-        each.sum()
+        self.0.iter().map(|pid| process::cpu_seconds(*pid)).sum()
     }
 
     /// The most memory that they have had, in MiB.
     fn peak(&self) -> u64 {
-        let each = self.0.iter().map(|pid| {
-            let status = fs::read_to_string(format!("/proc/{pid}/status")).expect("the process runs");
-            let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("the kernel tells");
-            line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10
-        });
-        each.sum()
+        self.0.iter().map(|pid| process::memory(*pid, "VmHWM")).sum()
     }
 }
