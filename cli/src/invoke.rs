@@ -33,6 +33,7 @@ use tidemill_runner::{
     record::{OutRecord, Record},
     serve::filters,
     stats::{Counted, Stats, Tally},
+    turn::Turn,
 };
 use tidemill_service::{admin::Readiness, child::Launcher, shutdown};
 
@@ -265,8 +266,7 @@ async fn settle(
 ) -> Result<()> {
     let (records, _) = batch.split();
     let count = records.len() as u64;
-    let resting = tokio::sync::watch::Sender::new(0);
-    pipeline.settle(records, Ordering::Partition, &resting, stop).await?;
+    pipeline.settle(records, Ordering::Partition, &Turn::default(), stop).await?;
     progress.inc(count);
     Ok(())
 }

@@ -77,7 +77,7 @@ impl Way {
     pub fn access(&self) -> Access {
         let login = |sasl: &Sasl| Login { mechanism: sasl.mechanism.clone(), username: sasl.username.clone() };
         let sasl = self.security.sasl.as_ref().map(login);
-        Access { sasl, tls: self.security.tls.is_some(), registry: None }
+        Access { sasl, tls: self.security.tls.is_some(), ..Access::default() }
     }
 
     /// What a runner's environment says of it, in variables that begin with `prefix`.

@@ -3,7 +3,7 @@
 use serde_json::Value;
 use std::{
     process::Command,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tidemill_e2e::{
     bed::numbered,
@@ -87,6 +87,11 @@ spec:
   scaling: {{min: 0, max: 1, cooldown: 3s}}
 "#
     );
+    // Early in a minute, so that the next one does not begin before that was looked at.
+    let into_minute = SystemTime::now().duration_since(UNIX_EPOCH).expect("it is after 1970").as_secs() % 60;
+    if into_minute > 30 {
+        tokio::time::sleep(Duration::from_secs(60 - into_minute)).await;
+    }
     kube.apply(&manifest).expect("it is accepted");
     kube.condition("fn", "clock", "Accepted", "True").await;
     assert!(kube.pods("clock").is_empty(), "it rests until it is time");

@@ -1,5 +1,5 @@
-//! `ordering: key | none`: lanes inside one partition, and a record that fails for ever in one of
-//! them.
+//! `ordering`: lanes inside one partition, a record that fails for ever in one of them, and batches
+//! in the order of their partition.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -43,11 +43,14 @@ fn keyed(records: usize) -> Vec<Record> {
 fn by_key(records: &[Record]) -> BTreeMap<Vec<u8>, Vec<usize>> {
     let mut keys: BTreeMap<_, Vec<usize>> = BTreeMap::new();
     for record in records {
-        let value = record.value.as_deref().expect("a value");
-        let number = std::str::from_utf8(&value[..7]).expect("digits").parse().expect("a number");
-        keys.entry(record.key.as_deref().expect("a key").to_vec()).or_default().push(number);
+        keys.entry(record.key.as_deref().expect("a key").to_vec()).or_default().push(number(record));
     }
     keys
+}
+
+fn number(record: &Record) -> usize {
+    let value = record.value.as_deref().expect("a value");
+    std::str::from_utf8(&value[..7]).expect("digits").parse().expect("a number")
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -138,6 +141,45 @@ async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded(
     .await;
     let (_, metrics) = runner.admin("/metrics").await;
     assert!(metrics.lines().any(|line| line == "tidemill_runner_partitions_held 1"), "{metrics}");
+    runner.stop().await;
+}
+
+/// The function works on the next batch while outputs are on their way; where these are refused,
+/// what it answered meanwhile counts for nothing.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_batch_that_was_invoked_early_is_invoked_again_after_the_one_before() {
+    const RECORDS: usize = 40;
+    const LARGE: usize = 20;
+    let (bed, input, _, config) = scene("early", Ordering::Partition, 0).await;
+    let output = bed.topic("small", 1, &[("max.message.bytes", "2000"), ("compression.type", "uncompressed")]).await;
+    let mut all = keyed(RECORDS);
+    let digits = (0_u64..4_000).map(|number| char::from(b'!' + (number * number * 7_919 % 90) as u8));
+    all[LARGE].value = Some(format!("{LARGE:07} {}", digits.collect::<String>()).into());
+    bed.produce(&input, &all).await;
+    let mut config = with(with(config, "TELL_CONTEXT", "true"), "SLEEP_MS", "0");
+    config.plan.output.as_mut().expect("it has an output").topic = output.clone();
+    config.plan.concurrency = 1;
+    config.plan.retry.attempts = 1_000;
+    let second = tidemill_api::Duration::from_secs(1);
+    config.plan.retry.backoff = Backoff { initial: second, max: second };
+    trigger(&mut config).batch.max_records = 1;
+    let mut runner = Runner::start(&config);
+    runner.report("those before", |report| report.totals.r#in >= LARGE as u64).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    assert_eq!(bed.records(&output).await.len(), LARGE, "the others wait for what is refused");
+    bed.configure(&output, "max.message.bytes", "100000").await;
+    bed.drained(&input, &input).await;
+    let out = bed.records(&output).await;
+    assert_eq!(out.iter().map(number).collect::<Vec<_>>(), (0..RECORDS).collect::<Vec<_>>());
+    let event = |record: &Record| -> usize {
+        let (_, value) = record.headers.iter().find(|(name, _)| name == "event").expect("it is told");
+        String::from_utf8_lossy(value.as_ref().expect("a number")).parse().expect("a number")
+    };
+    let events: Vec<_> = out.iter().map(event).collect();
+    assert!(events.is_sorted(), "each answer was given after those before it: {events:?}");
+    // Before, one was given early in vain, and at least two were refused.
+    assert!(events[LARGE] >= LARGE + 1 + 3, "{events:?}");
+    assert_eq!(events[LARGE + 1], events[LARGE] + 1, "{events:?}");
     runner.stop().await;
 }
 

@@ -109,6 +109,25 @@ async fn headers_go_through_a_function_and_into_dead_letters() {
     assert_eq!((totals.r#in, totals.out, totals.dead_lettered), (5, 2, 3));
 }
 
+/// Kafka does not say what the bytes of a header's name are.
+#[expect(unsafe_code, reason = "clients of other languages send what this one takes for text only")]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_headers_name_that_is_no_text_stops_nobody() {
+    let bed = Bed::start("names").await;
+    let (input, output) = (bed.topic("in", 1, &[]).await, bed.topic("out", 1, &[]).await);
+    // SAFETY: it becomes a C string, and is never looked at as text.
+    let name = unsafe { String::from_utf8_unchecked(vec![b'n', 0xff]) };
+    let odd = Record { headers: vec![(name, Some(b"value".to_vec()))], ..record(Some("odd"), Some("value")) };
+    bed.produce(&input, &[odd.clone(), record(Some("bad"), Some("bad")), odd]).await;
+    let runner = Runner::start(&with(with(echo(&bed, &input, Some(&output)), "HEADERS", "true"), "FAIL_ON", "bad"));
+    bed.drained(&input, &input).await;
+    let came = bed.records(&output).await;
+    assert_eq!(came.len(), 2);
+    assert!(came.iter().all(|record| record.headers == [header("n\u{fffd}", Some("value"))]), "{came:?}");
+    let totals = runner.stop().await;
+    assert_eq!((totals.r#in, totals.dead_lettered), (3, 1));
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_absent_and_what_is_empty_stay_different() {
     let bed = Bed::start("tombstones").await;

@@ -20,11 +20,16 @@ pub const PATIENCE: Duration = Duration::from_secs(10);
 /// The largest record that clients send or take, in bytes; the topic's own limit applies first.
 const LARGEST_MESSAGE: u32 = 64 << 20;
 
+/// A fetch is for the partitions whose queues have room at that moment; where none of them has
+/// records, those with a backlog wait so long for the next one.
+const FETCH_WAIT: Duration = Duration::from_millis(50);
+
 /// How to reach a cluster.
 #[derive(Clone, Debug)]
 pub struct Connection {
     bootstrap: String,
     security: Security,
+    fetch_wait: Duration,
 }
 
 /// Why Kafka could not be asked.
@@ -68,7 +73,19 @@ impl Connection {
     /// A cluster that wants to know who comes, or that is reached over TLS.
     #[must_use]
     pub fn secured(bootstrap: impl Into<String>, security: Security) -> Self {
-        Self { bootstrap: bootstrap.into(), security }
+        Self { bootstrap: bootstrap.into(), security, fetch_wait: FETCH_WAIT }
+    }
+
+    /// The same with fetches that wait longer for records, where asking often costs too much.
+    #[must_use]
+    pub fn with_fetch_wait(self, fetch_wait: Duration) -> Self {
+        Self { fetch_wait, ..self }
+    }
+
+    /// How long a group member's fetch waits at the broker where there are no records.
+    #[must_use]
+    pub fn fetch_wait(&self) -> Duration {
+        self.fetch_wait
     }
 
     /// `host:port,…`.

@@ -35,6 +35,13 @@ unsafe impl<C: ConsumerContext + 'static> Sync for PartitionQueue<C> {}
 /// A record in librdkafka's memory.
 pub struct Fetched<'a>(&'a c::rd_kafka_message_t);
 
+impl<'a> From<&'a BorrowedMessage<'_>> for Fetched<'a> {
+    fn from(message: &'a BorrowedMessage<'_>) -> Self {
+        // SAFETY: it is valid for as long as the message is borrowed.
+        Self(unsafe { &*message.ptr() })
+    }
+}
+
 /// Gives a record back.
 struct Owned(NonNull<c::rd_kafka_message_t>);
 

@@ -1,7 +1,7 @@
 //! What a runner is told: one JSON file, written by whoever starts it.
 
 use serde::{Deserialize, Serialize};
-use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use tidemill_api::{S3Object, plan::Plan};
 use tidemill_kafka::{Connection, Sasl, Security, Tls};
 use tidemill_schemas::{Invalid, Registry};
@@ -74,6 +74,9 @@ pub struct Access {
     /// Its schema registry.
     #[serde(default)]
     pub registry: Option<RegistryAccess>,
+    /// How long a fetch waits there for records, in milliseconds; left out, as clients usually have it.
+    #[serde(default)]
+    pub fetch_wait_ms: Option<u64>,
 }
 
 /// A schema registry, without the password.
@@ -122,7 +125,11 @@ impl Access {
             }),
         };
         let tls = self.tls.then(|| Tls { ca: read("CA"), certificate: read("CERTIFICATE"), key: read("KEY") });
-        Ok(Connection::secured(bootstrap, Security { sasl, tls }))
+        let connection = Connection::secured(bootstrap, Security { sasl, tls });
+        Ok(match self.fetch_wait_ms {
+            Some(millis) => connection.with_fetch_wait(Duration::from_millis(millis)),
+            None => connection,
+        })
     }
 
     /// Its schema registry, with the password that the environment holds under `prefix`.

@@ -16,8 +16,8 @@ pub struct Lanes {
     ready: Amount,
     /// All that was taken in and is not finished.
     held: Amount,
-    /// Records in work.
-    working: usize,
+    /// What is in work.
+    working: Amount,
 }
 
 /// So many records of so many bytes.
@@ -75,7 +75,7 @@ impl Lanes {
             Ordering::Key => Order::Key { lines: HashMap::new(), ready: VecDeque::new() },
             Ordering::None => Order::None { waiting: VecDeque::new() },
         };
-        Self { order, ready: Amount::default(), held: Amount::default(), working: 0 }
+        Self { order, ready: Amount::default(), held: Amount::default(), working: Amount::default() }
     }
 
     /// Takes in a record, the next of its partition.
@@ -125,7 +125,7 @@ impl Lanes {
     /// Records that are not in work.
     #[must_use]
     pub fn waiting(&self) -> usize {
-        self.held.records - self.working
+        self.held.records - self.working.records
     }
 
     /// Whether a whole batch may be handed out now.
@@ -180,7 +180,7 @@ impl Lanes {
                 }
             }
         }
-        self.working += batch.records.len();
+        self.working.add(batch.amount);
         (!batch.records.is_empty()).then_some(batch)
     }
 
@@ -199,16 +199,30 @@ impl Lanes {
         ticket
     }
 
+    /// Whether records wait for the batch in work, in the order of the partition.
+    #[must_use]
+    pub fn in_turn(&self) -> bool {
+        matches!(self.order, Order::Partition { busy: true, .. })
+    }
+
+    /// What waits for the batch in work, in the order of the partition, may be handed out after all.
+    pub fn hand_over(&mut self) {
+        if let Order::Partition { busy, .. } = &mut self.order {
+            *busy = false;
+            self.ready = self.held;
+            self.ready.take(self.working);
+        }
+    }
+
     /// A batch is done: what waited for it may be handed out.
     pub fn finish(&mut self, ticket: Ticket) {
         self.held.take(ticket.amount);
-        self.working -= ticket.amount.records;
+        self.working.take(ticket.amount);
         match &mut self.order {
             Order::None { .. } => {}
-            Order::Partition { busy, .. } => {
-                *busy = false;
-                self.ready = self.held;
-            }
+            // What follows it is in work already, or may be.
+            Order::Partition { .. } if self.working.records > 0 => {}
+            Order::Partition { .. } => self.hand_over(),
             Order::Key { lines, ready } => {
                 for key in ticket.keys {
                     let Some(line) = lines.get_mut(&key) else { continue };

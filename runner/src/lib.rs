@@ -48,4 +48,5 @@ pub mod serve;
 pub mod sidecar;
 pub mod stats;
 pub mod transactions;
+pub mod turn;
 pub mod watermark;

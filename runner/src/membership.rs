@@ -56,9 +56,7 @@ pub fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration, protoc
         .set("enable.auto.commit", "true")
         .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
         .set("max.poll.interval.ms", poll.as_millis().to_string())
-        // A fetch is for the partitions whose queues have room at that moment; where none of them has
-        // records, those with a backlog wait so long for the next one.
-        .set("fetch.wait.max.ms", "50")
+        .set("fetch.wait.max.ms", connection.fetch_wait().as_millis().to_string())
         // A queue that was full is asked again soon: by default it would rest for a second.
         .set("fetch.queue.backoff.ms", "10")
         // What waits in the client costs memory for each partition: as much as keeps the function

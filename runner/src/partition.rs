@@ -14,12 +14,13 @@ use crate::{
     retry,
     stats::{Counted, Tally},
     transactions::Transactions,
+    turn::{Before, Turn},
     watermark::Watermark,
 };
 use rdkafka::{consumer::Consumer as _, error::KafkaError};
 use std::{collections::HashSet, panic::resume_unwind, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::KafkaPlan};
-use tidemill_kafka::Connection;
+use tidemill_kafka::{Connection, Fetched};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -79,6 +80,8 @@ struct Work {
     batches: JoinSet<Done>,
     /// How many of them rest, and keep their place meanwhile.
     resting: watch::Sender<usize>,
+    /// The last of them, where the next one follows it.
+    before: Option<Before>,
     /// What is left of others, and rests.
     again: Resting,
     /// Since when a batch is collected.
@@ -111,13 +114,18 @@ impl<S: Sink> Partition<S> {
             watermark: Watermark::default(),
             batches: JoinSet::new(),
             resting: watch::Sender::new(0),
+            before: None,
             again: Resting::default(),
             since: None,
             moved: Instant::now(),
             committed: None,
         };
         // One batch more than there are invocations: its outputs are acknowledged meanwhile.
-        let abreast = if ordering == Ordering::Partition { 1 } else { self.pipeline.plan.concurrency as usize + 1 };
+        let abreast = match ordering {
+            Ordering::Partition if transactions.is_some() || self.pipeline.plan.output.is_none() => 1,
+            Ordering::Partition => 2,
+            Ordering::Key | Ordering::None => self.pipeline.plan.concurrency as usize + 1,
+        };
         let mut resting = work.resting.subscribe();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -143,7 +151,7 @@ impl<S: Sink> Partition<S> {
                     let mut dropped = usize::from(!self.take(&mut work, record));
                     let most = self.room(&work, ordering, abreast).min(AT_ONCE);
                     let taken = self.queue.take(most, |fetched| {
-                        let record = work.copier.copy_fetched(fetched);
+                        let record = work.copier.copy(fetched);
                         dropped += usize::from(!self.take(&mut work, record));
                     });
                     if let Err(error) = taken {
@@ -153,6 +161,7 @@ impl<S: Sink> Partition<S> {
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
                 () = sleep_until(returns.unwrap_or_else(Instant::now)), if returns.is_some() => {}
+                () = handed_over(&mut work.before), if work.lanes.in_turn() => work.lanes.hand_over(),
                 _ = resting.changed() => {}
                 _ = looks.tick() => {
                     self.tell_held(&mut work);
@@ -230,14 +239,17 @@ impl<S: Sink> Partition<S> {
         let (records, ticket) = batch.split();
         let offsets = records.iter().map(|record| record.offset).collect();
         let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());
-        let (transactions, resting) = (transactions.cloned(), work.resting.clone());
+        let turn = Turn::after(work.before.take(), work.resting.clone());
+        work.before = (ordering == Ordering::Partition).then(|| turn.before_next());
+        let transactions = transactions.cloned();
         work.batches.spawn(async move {
             let settled = match transactions {
-                None => pipeline.settle(records, ordering, &resting, &stop).await,
-                Some(transactions) => {
-                    transactions.settle(&pipeline, records, &resting, &stop).await.map(|()| Vec::new())
-                }
+                None => pipeline.settle(records, ordering, &turn, &stop).await,
+                Some(transactions) => transactions.settle(&pipeline, records, &turn, &stop).await.map(|()| Vec::new()),
             };
+            if settled.is_ok() {
+                turn.settled();
+            }
             (ticket, offsets, settled)
         });
         true
@@ -248,9 +260,10 @@ impl<S: Sink> Partition<S> {
         let Some(stack) = work.again.take_due(Instant::now()) else { return false };
         let ticket = work.lanes.ticket(retry::records(&stack));
         let offsets = retry::records(&stack).map(|record| record.offset).collect();
-        let (pipeline, stop, resting) = (self.pipeline.clone(), self.stop.clone(), work.resting.clone());
+        let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());
+        let turn = Turn::after(None, work.resting.clone());
         work.batches.spawn(async move {
-            let settled = pipeline.resume(stack, ordering, &resting, &stop).await;
+            let settled = pipeline.resume(stack, ordering, &turn, &stop).await;
             (ticket, offsets, settled)
         });
         true
@@ -333,7 +346,7 @@ impl<S: Sink> Partition<S> {
         let mut pauses = 0_u32;
         loop {
             match self.queue.next().await {
-                Ok(message) => return copier.copy(&message),
+                Ok(message) => return copier.copy(&Fetched::from(&message)),
                 Err(error) => {
                     self.unread(&error, pauses);
                     pauses += 1;
@@ -341,5 +354,13 @@ impl<S: Sink> Partition<S> {
                 }
             }
         }
+    }
+}
+
+/// Waits until the batch lets the next one be invoked.
+async fn handed_over(before: &mut Option<Before>) {
+    match before {
+        Some(before) => before.handed_over().await,
+        None => std::future::pending().await,
     }
 }

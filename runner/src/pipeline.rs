@@ -5,7 +5,7 @@
 //! offsets after that, and only after that, loses nothing.
 
 use crate::{
-    answer,
+    answer::{self, Answer},
     archive::Archive,
     dead_letter,
     decode::Decoder,
@@ -19,12 +19,12 @@ use crate::{
     retry::{self, Again, Next, Work},
     route::Route,
     stats::{Counted, Stats},
+    turn::Turn,
 };
 use bytes::Bytes;
 use std::{sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::Plan};
 use tidemill_filter::Filters;
-use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
@@ -89,10 +89,10 @@ impl<S: Sink> Pipeline<S> {
         &self,
         records: Vec<Record>,
         ordering: Ordering,
-        resting: &watch::Sender<usize>,
+        turn: &Turn,
         stop: &CancellationToken,
     ) -> Result<Vec<Again>, Unsettled> {
-        self.settle_by(&self.route(resting), records, ordering, stop).await
+        self.settle_by(&self.route(turn), records, ordering, stop).await
     }
 
     /// The same for what has rested.
@@ -103,10 +103,10 @@ impl<S: Sink> Pipeline<S> {
         &self,
         stack: Vec<Work>,
         ordering: Ordering,
-        resting: &watch::Sender<usize>,
+        turn: &Turn,
         stop: &CancellationToken,
     ) -> Result<Vec<Again>, Unsettled> {
-        self.work_off(&self.route(resting), stack, ordering, stop).await
+        self.work_off(&self.route(turn), stack, ordering, stop).await
     }
 
     /// The same as [`Pipeline::settle`], with the effects going elsewhere.
@@ -159,7 +159,8 @@ impl<S: Sink> Pipeline<S> {
                 }
                 let Some(mut work) = self.drop_old(route, work, stop).await? else { continue };
                 work.attempts += 1;
-                let Some((next, failures)) = self.attempt(route, work, ordering, stop).await? else { continue };
+                let last = again.is_empty() && stack.is_empty() && stacks.is_empty();
+                let Some((next, failures)) = self.attempt(route, work, ordering, last, stop).await? else { continue };
                 match next {
                     Next::Again(work) => {
                         let (attempts, records) = (work.attempts, work.records.len());
@@ -167,7 +168,7 @@ impl<S: Sink> Pipeline<S> {
                         let after = self.pause(attempts);
                         stack.push(work);
                         if ordering == Ordering::Partition {
-                            route.rest(after, stop).await?;
+                            route.turn.rest(after, stop).await?;
                         } else {
                             again.push(Again { stack: std::mem::take(&mut stack), after });
                         }
@@ -198,8 +199,8 @@ impl<S: Sink> Pipeline<S> {
     /// # Errors
     /// When it stopped before the outcome was durable.
     pub async fn settle_schedule(&self, event: &ScheduledEvent, stop: &CancellationToken) -> Result<(), Unsettled> {
-        let resting = watch::Sender::new(0);
-        let route = &self.route(&resting);
+        let turn = Turn::default();
+        let route = &self.route(&turn);
         let payload = Bytes::from(serde_json::to_vec(event).expect("the event is JSON"));
         let mut attempts = 0;
         loop {
@@ -222,7 +223,7 @@ impl<S: Sink> Pipeline<S> {
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");
-                route.rest(self.pause(attempts), stop).await?;
+                route.turn.rest(self.pause(attempts), stop).await?;
                 continue;
             }
             let record = Record { topic: self.plan.name.as_str().into(), value: Some(payload), ..Record::default() };
@@ -234,8 +235,8 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// Effects as they are where nothing binds them together.
-    fn route<'a>(&'a self, resting: &'a watch::Sender<usize>) -> Route<'a, S> {
-        Route { outputs: &self.outputs, dead_letters: &self.dead_letters, tally: &*self.stats, resting }
+    fn route<'a>(&'a self, turn: &'a Turn) -> Route<'a, S> {
+        Route { outputs: &self.outputs, dead_letters: &self.dead_letters, tally: &*self.stats, turn }
     }
 
     /// The records as their schemas describe them: what cannot be decoded is given up, and what
@@ -260,7 +261,7 @@ impl<S: Sink> Pipeline<S> {
                             && !(waited && error.is_registry_away()) =>
                     {
                         warn!(attempts, %error, "a record cannot be decoded, will retry");
-                        route.rest(self.pause(attempts), stop).await?;
+                        route.turn.rest(self.pause(attempts), stop).await?;
                         attempts += 1;
                     }
                     outcome => break outcome,
@@ -295,41 +296,38 @@ impl<S: Sink> Pipeline<S> {
         }
     }
 
-    /// One invocation and what follows from its answer.
+    /// One invocation and what follows from its answer; `last` is what has nothing of its batch
+    /// behind it.
     async fn attempt<T: Sink>(
         &self,
         route: &Route<'_, T>,
         work: Work,
         ordering: Ordering,
+        last: bool,
         stop: &CancellationToken,
     ) -> Result<Option<(Next, Failures)>, Unsettled> {
         let retry = &self.plan.retry;
-        // Before the function is called: without them its answer would be for nothing.
-        let encodings = match self.encodings().await {
-            Ok(encodings) => encodings,
+        let answer = loop {
+            let early = route.turn.is_early();
+            let answer = self.answer(&work, stop).await?;
+            if !early || route.turn.come().await? {
+                break answer;
+            }
+            if stop.is_cancelled() {
+                return Err(Unsettled::Stopped);
+            }
+        };
+        let answer = match answer {
+            Ok(answer) => answer,
             Err(failure) => return Ok(Some((work.failed(retry, ordering), Failures::Whole(failure)))),
         };
-        let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
-        let outcome = self.invoke(payload, work.records.len(), stop).await;
-        let whole = |kind: &str, message: String| Failures::Whole(Failure::new(kind, message));
-        let body = match outcome {
-            Ok(body) => body,
-            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
-            Err(failed) => {
-                let failures = whole(failed.kind(), failed.to_string());
-                return Ok(Some((work.failed(retry, ordering), failures)));
-            }
-        };
-        let answer = match answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings) {
-            Ok(answer) => answer,
-            Err(error) => {
-                let failures = whole("InvalidAnswer", error.to_string());
-                return Ok(Some((work.failed(retry, ordering), failures)));
-            }
-        };
+        if last && answer.failures.is_empty() {
+            route.turn.hand_over();
+        }
         if let Err(refused) = route.produce(&answer.outputs, stop).await? {
-            let failures = whole("OutputRefused", refused.to_string());
-            return Ok(Some((work.failed(retry, ordering), failures)));
+            route.turn.take_back();
+            let failure = Failure::new("OutputRefused", refused);
+            return Ok(Some((work.failed(retry, ordering), Failures::Whole(failure))));
         }
         route.tally.count(Counted::Dropped, answer.dropped);
         route.tally.count(Counted::Settled, work.records.len() - answer.failures.len());
@@ -342,6 +340,23 @@ impl<S: Sink> Pipeline<S> {
         // The function has named the guilty records: there is nothing to bisect.
         let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
         Ok(Some((next, Failures::Each(answer.failures.into_values().collect()))))
+    }
+
+    /// What the function makes of the records; the inner error is why it has failed with them.
+    async fn answer(&self, work: &Work, stop: &CancellationToken) -> Result<Result<Answer, Failure>, Unsettled> {
+        // Before the function is called: without them its answer would be for nothing.
+        let encodings = match self.encodings().await {
+            Ok(encodings) => encodings,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
+        let body = match self.invoke(payload, work.records.len(), stop).await {
+            Ok(body) => body,
+            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
+            Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
+        };
+        let answer = answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings);
+        Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
     }
 
     async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {

@@ -4,7 +4,7 @@ use crate::decode::Decoded;
 use bytes::{Bytes, BytesMut};
 use rdkafka::{
     Timestamp,
-    message::{BorrowedMessage, Headers, Message},
+    message::{BorrowedMessage, Message},
 };
 use std::sync::Arc;
 use tidemill_kafka::Fetched;
@@ -54,42 +54,21 @@ impl Copier {
     }
 
     /// A record of its own.
-    pub fn copy(&mut self, message: &BorrowedMessage<'_>) -> Record {
-        let headers = message.headers().map_or_else(Vec::new, |headers| {
-            headers.iter().map(|header| (header.key.to_owned(), header.value.map(<[u8]>::to_vec))).collect()
-        });
-        let place = (message.partition(), message.offset());
-        self.record(place, message.timestamp(), message.key(), message.payload(), headers)
-    }
-
-    /// The same for one of many that were fetched together.
-    pub fn copy_fetched(&mut self, fetched: &Fetched<'_>) -> Record {
-        let place = (fetched.partition(), fetched.offset());
-        self.record(place, fetched.timestamp(), fetched.key(), fetched.value(), fetched.headers())
-    }
-
-    fn record(
-        &mut self,
-        (partition, offset): (i32, i64),
-        timestamp: Timestamp,
-        key: Option<&[u8]>,
-        value: Option<&[u8]>,
-        headers: HeaderList,
-    ) -> Record {
-        let (timestamp, log_append_time) = match timestamp {
+    pub fn copy(&mut self, fetched: &Fetched<'_>) -> Record {
+        let (timestamp, log_append_time) = match fetched.timestamp() {
             Timestamp::NotAvailable => (0, false),
             Timestamp::CreateTime(millis) => (millis, false),
             Timestamp::LogAppendTime(millis) => (millis, true),
         };
         Record {
             topic: self.topic.clone(),
-            partition,
-            offset,
+            partition: fetched.partition(),
+            offset: fetched.offset(),
             timestamp,
             log_append_time,
-            key: key.map(|bytes| self.keep(bytes)),
-            value: value.map(|bytes| self.keep(bytes)),
-            headers,
+            key: fetched.key().map(|bytes| self.keep(bytes)),
+            value: fetched.value().map(|bytes| self.keep(bytes)),
+            headers: fetched.headers(),
             decoded: None,
         }
     }
@@ -107,7 +86,7 @@ impl Record {
     /// One record, copied by itself.
     #[must_use]
     pub fn copy(message: &BorrowedMessage<'_>) -> Self {
-        Copier::new(message.topic()).copy(message)
+        Copier::new(message.topic()).copy(&Fetched::from(message))
     }
 
     /// Bytes of key, value and headers.

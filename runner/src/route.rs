@@ -6,9 +6,10 @@ use crate::{
     pipeline::Unsettled,
     record::OutRecord,
     stats::{Counted, Tally},
+    turn::Turn,
 };
 use std::time::Duration;
-use tokio::{sync::watch, time::sleep};
+use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{error, warn};
 
@@ -24,8 +25,8 @@ pub struct Route<'a, S> {
     pub dead_letters: &'a S,
     /// What is counted.
     pub tally: &'a dyn Tally,
-    /// How many batches rest between two attempts, for whoever could work meanwhile.
-    pub resting: &'a watch::Sender<usize>,
+    /// Its place among the batches of its partition.
+    pub turn: &'a Turn,
 }
 
 /// Why records are not durable.
@@ -82,22 +83,6 @@ impl<S: Sink> Route<'_, S> {
                 }
             }
         }
-    }
-}
-
-impl<S> Route<'_, S> {
-    /// Waits between two attempts, while others may work.
-    ///
-    /// # Errors
-    /// When told to stop meanwhile.
-    pub async fn rest(&self, pause: Duration, stop: &CancellationToken) -> Result<(), Unsettled> {
-        self.resting.send_modify(|resting| *resting += 1);
-        let result = tokio::select! {
-            () = stop.cancelled() => Err(Unsettled::Stopped),
-            () = sleep(pause) => Ok(()),
-        };
-        self.resting.send_modify(|resting| *resting -= 1);
-        result
     }
 }
 

@@ -15,6 +15,7 @@ use crate::{
     record::{OutRecord, Record},
     route::Route,
     stats::{Counted, Tally},
+    turn::Turn,
 };
 use parking_lot::Mutex;
 use rdkafka::{
@@ -30,7 +31,6 @@ use std::{
 use tidemill_api::Ordering;
 use tidemill_kafka::{Connection, PATIENCE};
 use tokio::{
-    sync::watch,
     task::spawn_blocking,
     time::{sleep, timeout},
 };
@@ -136,12 +136,12 @@ impl Transactions {
         &self,
         pipeline: &Pipeline<S>,
         records: Vec<Record>,
-        resting: &watch::Sender<usize>,
+        turn: &Turn,
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
         let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
         let effects = Effects::default();
-        pipeline.settle_by(&effects.route(resting), records.clone(), Ordering::Partition, stop).await?;
+        pipeline.settle_by(&effects.route(turn), records.clone(), Ordering::Partition, stop).await?;
         let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
             effects.count_into(&*pipeline.stats);
             return Ok(());
@@ -150,12 +150,12 @@ impl Transactions {
         for record in records {
             let offset = record.offset;
             let mut effects = Effects::default();
-            pipeline.settle_by(&effects.route(resting), vec![record.clone()], Ordering::Partition, stop).await?;
+            pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure::new("OutputRefused", again);
                 effects = Effects::default();
-                pipeline.give_up(&effects.route(resting), vec![(record, failure)], 1, stop).await?;
+                pipeline.give_up(&effects.route(turn), vec![(record, failure)], 1, stop).await?;
                 // Where not even the failure destination takes it, the runner starts again with it.
                 self.commit(&effects.take(), offset, stop).await?.map_err(Unsettled::Producer)?;
             }
@@ -249,8 +249,8 @@ impl Transactions {
 }
 
 impl Effects {
-    fn route<'a>(&'a self, resting: &'a watch::Sender<usize>) -> Route<'a, Self> {
-        Route { outputs: self, dead_letters: self, tally: self, resting }
+    fn route<'a>(&'a self, turn: &'a Turn) -> Route<'a, Self> {
+        Route { outputs: self, dead_letters: self, tally: self, turn }
     }
 
     fn take(&self) -> Vec<OutRecord> {

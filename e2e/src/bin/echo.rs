@@ -77,9 +77,11 @@ struct Behaviour {
     headers: bool,
     /// This JSON is the answer.
     answer: Option<Value>,
-    /// What Lambda's context says is in each record's headers, and how many events the process works on.
+    /// What Lambda's context says is in each record's headers, how many events the process works on,
+    /// and how many it has been given.
     tell_context: bool,
     in_flight: AtomicUsize,
+    events: AtomicUsize,
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -111,21 +113,28 @@ impl Behaviour {
             answer: variable("ANSWER")?,
             tell_context: variable("TELL_CONTEXT")?.unwrap_or(false),
             in_flight: AtomicUsize::new(0),
+            events: AtomicUsize::new(0),
         })
     }
 
     async fn answer(&self, event: LambdaEvent<KafkaEvent>) -> Result<Answer, Error> {
         let in_flight = self.in_flight.fetch_add(1, Ordering::Relaxed) + 1;
-        let answer = self.answer_beside(event, in_flight).await;
+        let number = self.events.fetch_add(1, Ordering::Relaxed) + 1;
+        let answer = self.answer_beside(event, in_flight, number).await;
         self.in_flight.fetch_sub(1, Ordering::Relaxed);
         answer
     }
 
-    async fn answer_beside(&self, event: LambdaEvent<KafkaEvent>, in_flight: usize) -> Result<Answer, Error> {
+    async fn answer_beside(
+        &self,
+        event: LambdaEvent<KafkaEvent>,
+        in_flight: usize,
+        number: usize,
+    ) -> Result<Answer, Error> {
         if let (Some(answer), None) = (&self.answer, &self.answer_on) {
             return Ok(Answer::Literal(answer.clone()));
         }
-        let headers = if self.tell_context { headers(&event.context, in_flight) } else { BTreeMap::new() };
+        let headers = if self.tell_context { headers(&event.context, in_flight, number) } else { BTreeMap::new() };
         let (mut records, mut failures) = (Vec::new(), Vec::new());
         for record in event.payload.records.into_values().flatten() {
             let place = (record.topic.clone(), record.partition, record.offset);
@@ -166,7 +175,7 @@ impl Behaviour {
     }
 }
 
-fn headers(context: &Context, in_flight: usize) -> BTreeMap<String, String> {
+fn headers(context: &Context, in_flight: usize, number: usize) -> BTreeMap<String, String> {
     let remaining = context.deadline().duration_since(SystemTime::now()).unwrap_or_default();
     let told = [
         ("function", context.env_config.function_name.clone()),
@@ -174,6 +183,7 @@ fn headers(context: &Context, in_flight: usize) -> BTreeMap<String, String> {
         ("remaining", remaining.as_millis().to_string()),
         ("process", process::id().to_string()),
         ("in-flight", in_flight.to_string()),
+        ("event", number.to_string()),
     ];
     told.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }

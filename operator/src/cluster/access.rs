@@ -80,6 +80,7 @@ pub async fn resolve(cluster: &KafkaCluster, context: &Context) -> Result<Result
             .schema_registry
             .as_ref()
             .map(|registry| RegistryAccess { url: registry.url.clone(), username: registry.username.clone() }),
+        fetch_wait_ms: None,
     };
     let settings = serde_json::to_vec(spec).expect("a spec is JSON");
     let mut hash = Sha256::new_with_prefix(settings);
