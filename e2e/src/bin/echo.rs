@@ -155,11 +155,13 @@ impl Behaviour {
         if let (Some(answer), Some(_)) = (&self.answer, met(&self.answer_on)) {
             return Ok(Answer::Literal(answer.clone()));
         }
+        let mut pause = self.sleep_each * u32::try_from(records.len()).unwrap_or(u32::MAX);
         if self.sleep_on.is_none() || met(&self.sleep_on).is_some() {
-            sleep(self.sleep).await;
+            pause += self.sleep;
         }
-        if !self.sleep_each.is_zero() {
-            sleep(self.sleep_each * u32::try_from(records.len()).unwrap_or(u32::MAX)).await;
+        // Of no time at all tokio makes a millisecond.
+        if !pause.is_zero() {
+            sleep(pause).await;
         }
         if met(&self.exit_on).is_some() {
             exit(7);
