@@ -385,15 +385,17 @@ impl<S: Sink> Pipeline<S> {
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
         let count = dead.len();
-        for (record, failure) in &dead {
+        // One line, however many they are: of each the failure destination says more.
+        if let Some((record, failure)) = dead.first() {
             warn!(
+                records = count,
                 topic = &*record.topic,
                 partition = record.partition,
-                offset = record.offset,
+                first_offset = record.offset,
                 attempts,
                 kind = failure.kind,
                 reason = failure.message,
-                "record goes to the failure destination"
+                "records go to the failure destination"
             );
         }
         if let Some(archive) = &self.archive {
