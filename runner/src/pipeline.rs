@@ -22,7 +22,7 @@ use crate::{
     turn::Turn,
 };
 use bytes::Bytes;
-use std::{sync::Arc, time::Duration};
+use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::Plan};
 use tidemill_filter::Filters;
 use tokio_util::sync::CancellationToken;
@@ -165,7 +165,8 @@ impl<S: Sink> Pipeline<S> {
                     Next::Again(work) => {
                         let (attempts, records) = (work.attempts, work.records.len());
                         warn!(attempts, records, reason = failures.summary(), "attempt failed, will retry");
-                        let after = self.pause(attempts);
+                        let joined = work.named && ordering != Ordering::Partition;
+                        let after = self.pause(attempts, if joined { retry::LONG } else { retry::ANY });
                         stack.push(work);
                         if ordering == Ordering::Partition {
                             route.turn.rest(after, stop).await?;
@@ -223,7 +224,7 @@ impl<S: Sink> Pipeline<S> {
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");
-                route.turn.rest(self.pause(attempts), stop).await?;
+                route.turn.rest(self.pause(attempts, retry::ANY), stop).await?;
                 continue;
             }
             let record = Record { topic: self.plan.name.as_str().into(), value: Some(payload), ..Record::default() };
@@ -261,7 +262,7 @@ impl<S: Sink> Pipeline<S> {
                             && !(waited && error.is_registry_away()) =>
                     {
                         warn!(attempts, %error, "a record cannot be decoded, will retry");
-                        route.turn.rest(self.pause(attempts), stop).await?;
+                        route.turn.rest(self.pause(attempts, retry::ANY), stop).await?;
                         attempts += 1;
                     }
                     outcome => break outcome,
@@ -418,8 +419,8 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// How long to wait after so many attempts.
-    fn pause(&self, attempts: u32) -> Duration {
-        retry::pause(&self.plan.retry.backoff, attempts, &mut rand::rng())
+    fn pause(&self, attempts: u32, part: RangeInclusive<f64>) -> Duration {
+        retry::pause(&self.plan.retry.backoff, attempts, part, &mut rand::rng())
     }
 
     fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {

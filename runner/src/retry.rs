@@ -7,7 +7,7 @@
 use crate::record::Record;
 use bytes::Bytes;
 use rand::Rng;
-use std::{collections::HashSet, time::Duration};
+use std::{collections::HashSet, ops::RangeInclusive, time::Duration};
 use tidemill_api::{Backoff, Ordering, Retry};
 
 /// Records that are tried together.
@@ -86,17 +86,22 @@ pub fn records(stack: &[Work]) -> impl Iterator<Item = &Record> {
     stack.iter().flat_map(|work| &work.records)
 }
 
+/// Of a pause, so that many that failed together do not return together.
+pub const ANY: RangeInclusive<f64> = 0.5..=1.0;
+/// Of a pause that others may join in its second half: the longer, the more return in one invocation.
+pub const LONG: RangeInclusive<f64> = 0.9..=1.0;
+
 /// How long to wait after attempt number `attempts`: doubled each time up to the maximum, of
-/// which a random half to whole is taken, so that many that failed together do not return together.
-pub fn pause(backoff: &Backoff, attempts: u32, random: &mut impl Rng) -> Duration {
+/// which a random part is taken.
+pub fn pause(backoff: &Backoff, attempts: u32, part: RangeInclusive<f64>, random: &mut impl Rng) -> Duration {
     let doubled = backoff.initial.get().saturating_mul(2_u32.saturating_pow(attempts.saturating_sub(1)));
     let whole = doubled.min(backoff.max.get());
-    whole.mul_f64(random.random_range(0.5..=1.0))
+    whole.mul_f64(random.random_range(part))
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Next, Work, pause};
+    use super::{ANY, LONG, Next, Work, pause};
     use crate::record::Record;
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::SmallRng};
@@ -164,8 +169,10 @@ mod tests {
         let backoff = Backoff { initial: Duration::from_millis(100), max: Duration::from_secs(1) };
         let mut random = SmallRng::seed_from_u64(7);
         for (attempts, whole) in [(1, 100), (2, 200), (4, 800), (5, 1000), (4_000, 1000)] {
-            let pause = pause(&backoff, attempts, &mut random).as_millis();
-            assert!((whole / 2..=whole).contains(&pause), "after {attempts}: {pause} ms");
+            let mut pause = |part| pause(&backoff, attempts, part, &mut random).as_millis();
+            let (any, long) = (pause(ANY), pause(LONG));
+            assert!((whole / 2..=whole).contains(&any), "after {attempts}: {any} ms");
+            assert!((whole / 10 * 9..=whole).contains(&long), "after {attempts}: {long} ms");
         }
     }
 

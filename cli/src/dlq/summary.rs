@@ -110,7 +110,8 @@ impl Summary {
         let to: Vec<_> = self.to.iter().map(|(topic, count)| format!("{count} to {topic}")).collect();
         let to = if to.is_empty() { String::new() } else { format!(" ({})", to.join(", ")) };
         let verb = if self.dry_run { "would be replayed" } else { "replayed" };
-        let mut text = format!("{letters} letters of {topic} {verb}{to}");
+        let noun = if *letters == 1 { "letter" } else { "letters" };
+        let mut text = format!("{letters} {noun} of {topic} {verb}{to}");
         if self.passed_over > 0 {
             text += &format!(", {} do not match", self.passed_over);
         }

@@ -117,10 +117,10 @@ impl<'a> Run<'a> {
         let registry = up.services.schema_registry.clone().map(|url| RegistryAccess { url, username: None });
         let named = folder.clusters.iter().find(|cluster| cluster.spec.schema_registry.is_some());
         if let (None, Some(cluster)) = (&registry, named) {
-            warn!(
-                cluster = cluster.metadata.name,
-                "spec.schemaRegistry is not used by `up`: name a registry with --schema-registry, or records stay as they are"
-            );
+            up.say(&format!(
+                "warning   KafkaCluster {}: spec.schemaRegistry is not used by `up`: name a registry with --schema-registry, or records stay as they are",
+                cluster.metadata.name.as_deref().unwrap_or_default()
+            ));
         }
         let configs = state.folder("run")?;
         let mut functions = Vec::new();
