@@ -55,7 +55,8 @@ impl Arrival {
     /// Records arriving a second on all partitions.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        self.partitions.iter().sum()
+        // The sum of no partitions is -0.0.
+        self.partitions.iter().sum::<f64>() + 0.0
     }
 
     /// Records arriving a second on each partition.

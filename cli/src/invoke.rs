@@ -27,7 +27,7 @@ use tidemill_api::{
 use tidemill_runner::{
     lanes::{Batch, Lanes},
     output::{self, Sink},
-    pipeline::Pipeline,
+    pipeline::{Pipeline, Unsettled},
     pool::{Pool, Source},
     process::Bootstrap,
     record::{OutRecord, Record},
@@ -40,7 +40,7 @@ use tidemill_service::{admin::Readiness, child::Launcher, shutdown};
 /// Invoke a function with one event, or with records through the real runner.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tidemill invoke normalize --records pages.ndjson > articles.ndjson\n  echo '{}' | tidemill invoke crawl --event -\n\nA record is {\"topic\", \"key\", \"value\": JSON or text | \"valueBase64\", \"headers\", \"timestamp\"}, one a line.\nDead letters are written like outputs, with their topic and headers."
+    after_help = "Examples:\n  tidemill invoke normalize --records pages.ndjson > articles.ndjson\n  echo '{\"any\": \"JSON\"}' | tidemill invoke my-function --event -\n\nA record is {\"topic\", \"key\", \"value\": JSON or text | \"valueBase64\", \"headers\", \"timestamp\"}, one a line.\nDead letters are written like outputs, with their topic and headers."
 )]
 pub struct Invoke {
     /// The function's name
@@ -266,7 +266,10 @@ async fn settle(
 ) -> Result<()> {
     let (records, _) = batch.split();
     let count = records.len() as u64;
-    pipeline.settle(records, Ordering::Partition, &Turn::default(), stop).await?;
+    let left = pipeline.settle(records, Ordering::Partition, &Turn::default(), stop).await?;
+    if !left.is_empty() {
+        return Err(Unsettled::Stopped.into());
+    }
     progress.inc(count);
     Ok(())
 }

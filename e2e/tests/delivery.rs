@@ -2,12 +2,14 @@
 //! fails, and when processes are killed, stopped and joined in the middle.
 
 use nix::sys::signal::Signal;
-use std::time::Instant;
+use std::time::{Duration, Instant};
+use tidemill_api::Backoff;
 use tidemill_e2e::{
-    bed::{Bed, numbered},
+    bed::{Bed, dead_letters, numbered},
     process,
     runner::{Runner, echo, with},
     tally::Tally,
+    wait::until,
 };
 use tidemill_runner::{config::Config, record::Record};
 
@@ -120,6 +122,35 @@ async fn runners_join_and_leave_without_repeating() {
 
 /// librdkafka has one fetch under way for each broker: one that asks only for partitions without
 /// records must not hold up those that have some.
+/// What is done of a batch is not done again because a record of it rests when the runner stops.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_while_a_record_rests_repeats_nothing_of_its_batch() {
+    const RECORDS: usize = 100;
+    let bed = Bed::start("stop-resting").await;
+    let (input, output) = (bed.topic("in", 1, &[]).await, bed.topic("out", 1, &[]).await);
+    let mut records = numbered(RECORDS, 50, 1);
+    records[RECORDS - 1].value = Some(format!("{:07} poison", RECORDS - 1).into());
+    bed.produce(&input, &records).await;
+    let mut config = with(echo(&bed, &input, Some(&output)), "REPORT_ON", "poison");
+    let minute = tidemill_api::Duration::from_secs(60);
+    config.plan.retry.attempts = 2;
+    config.plan.retry.backoff = Backoff { initial: minute, max: minute };
+    for _ in 0..2 {
+        let runner = Runner::start(&config);
+        let resting = async || runner.log().contains("attempt failed, will retry").then_some(());
+        until("the record to rest", Duration::from_secs(30), resting).await;
+        runner.stop().await;
+        assert_eq!(bed.lag(&input, &input).await, 1, "the others are committed");
+    }
+    config.plan.retry.attempts = 1;
+    let runner = Runner::start(&config);
+    bed.drained(&input, &input).await;
+    let tally = Tally::of(&bed.records(&output).await, RECORDS);
+    assert_eq!(tally, Tally { lost: 1, repeated: 0, records: RECORDS - 1 });
+    assert_eq!(bed.records(&dead_letters(&input)).await.len(), 1);
+    runner.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_in_one_partition_is_not_held_up_by_those_that_have_none() {
     const BACKLOG: usize = 200_000;

@@ -232,7 +232,7 @@ async fn a_failed_record_is_kept_in_a_bucket_when_s3_is_back() {
     config.plan.on_failure = FailurePlan::S3(S3Destination { bucket, prefix: "why/".to_owned() });
     let s3 = s3::start().expect("S3 starts");
     let bucket = s3.folder().join("objects/e2e-failed");
-    let file = format!("why/{}/1/{:020}.json", scene.input, 50);
+    let file = format!("why/{}/{}/1/{:020}.json", config.plan.full_name(), scene.input, 50);
     // A bucket that is no folder cannot be written: S3 refuses, and the record waits.
     drop(std::fs::remove_dir_all(&bucket));
     std::fs::create_dir_all(s3.folder().join("objects")).expect("a folder");

@@ -68,6 +68,19 @@ spec:
     let message = kube.because("fn", "changed", "Ready", "InitFailed").await;
     assert!(message.contains("SHA-256") && message.contains(&sha256), "{message}");
     assert_eq!(kube.bed.lag(&format!("{input}.changed"), &input).await, 500, "its records wait");
+
+    // The runner of an image has what it needs to keep failed records in S3.
+    let kept = manifest("kept", &sha256)
+        .replace(
+            &format!("package: {{s3: {{bucket: code, key: echo.zip, sha256: {sha256}}}}}"),
+            "image: tidemill/echo:0.1.0\n  onFailure: {s3: {bucket: code, prefix: failed/}}\n  retry: {attempts: 1}",
+        )
+        .replace("  env:\n", "  env:\n    - {name: REPORT_ON, value: \"0000007\"}\n");
+    kube.apply(&kept).expect("it is accepted");
+    kube.bed.drained(&format!("{input}.kept"), &input).await;
+    let objects = s3::service().expect("a service").folder().join("objects/code/failed");
+    let found = programs::answer(Command::new("find").arg(objects).args(["-path", &format!("*/kept/{input}/*.json")]));
+    assert_eq!(found.expect("a listing").lines().count(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,7 +1,7 @@
 //! Failed records in a bucket: one object each.
 //!
-//! An object is named after its record, so that a record that fails again after a restart is the
-//! same object and not a second one.
+//! An object is named after the function and its record, so that a record that fails again after a
+//! restart is the same object and not a second one.
 
 use crate::{dead_letter, failure::Failure, pauses::Pauses, pipeline::Unsettled, record::Record};
 use anyhow::Result;
@@ -25,6 +25,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub struct Archive {
     store: AmazonS3,
     destination: S3Destination,
+    function: String,
 }
 
 /// A client for a bucket, as the usual variables say.
@@ -44,12 +45,12 @@ pub fn bucket(name: &str) -> Result<AmazonS3> {
 }
 
 impl Archive {
-    /// The bucket that a manifest names.
+    /// The bucket that the manifest of `function` (`namespace/name`) names.
     ///
     /// # Errors
     /// When the environment's settings make no sense.
-    pub fn new(destination: &S3Destination) -> Result<Self> {
-        Ok(Self { store: bucket(&destination.bucket)?, destination: destination.clone() })
+    pub fn new(destination: &S3Destination, function: String) -> Result<Self> {
+        Ok(Self { store: bucket(&destination.bucket)?, destination: destination.clone(), function })
     }
 
     /// Keeps a failed record; asks again until S3 has it.
@@ -63,7 +64,7 @@ impl Archive {
         attempts: u32,
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
-        let key = Key::from(name(&self.destination.prefix, record));
+        let key = Key::from(name(&self.destination.prefix, &self.function, record));
         let body = document(record, failure, attempts).to_string();
         let mut pauses = Pauses::default();
         loop {
@@ -82,10 +83,10 @@ impl Archive {
     }
 }
 
-/// `<prefix><topic>/<partition>/<offset>.json`; the offset's digits are as many everywhere, so that
-/// a listing has the records in their order.
-fn name(prefix: &str, record: &Record) -> String {
-    format!("{prefix}{}/{}/{:020}.json", record.topic, record.partition, record.offset)
+/// `<prefix><namespace>/<function>/<topic>/<partition>/<offset>.json`; the offset's digits are as many
+/// everywhere, so that a listing has the records in their order.
+fn name(prefix: &str, function: &str, record: &Record) -> String {
+    format!("{prefix}{function}/{}/{}/{:020}.json", record.topic, record.partition, record.offset)
 }
 
 fn document(record: &Record, failure: &Failure, attempts: u32) -> Value {
@@ -118,7 +119,7 @@ mod tests {
             headers: vec![("h".to_owned(), Some(b"Hi".to_vec()))],
             ..Record::default()
         };
-        assert_eq!(name("failed/", &record), "failed/raw/3/00000000000000000042.json");
+        assert_eq!(name("failed/", "shop/words", &record), "failed/shop/words/raw/3/00000000000000000042.json");
         let failure = Failure::new("Bad", "why");
         let document = document(&record, &failure, 3);
         let expected = [

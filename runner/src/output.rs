@@ -10,9 +10,8 @@ use rdkafka::{
     producer::{DeliveryFuture, FutureProducer, FutureRecord, Producer},
 };
 use std::{future::Future, time::Duration};
-use tidemill_kafka::{Connection, PATIENCE};
+use tidemill_kafka::Connection;
 use tokio::time::sleep;
-use tracing::warn;
 
 /// Until a full queue is tried again.
 const QUEUE_FULL: Duration = Duration::from_millis(2);
@@ -71,13 +70,6 @@ impl KafkaSink {
     /// When librdkafka refuses the configuration.
     pub fn new(connection: &Connection) -> Result<Self, tidemill_kafka::Error> {
         connection.producer().map(Self)
-    }
-
-    /// Waits until nothing is under way.
-    pub fn flush(&self) {
-        if let Err(error) = self.0.flush(PATIENCE) {
-            warn!(%error, "the producer could not be flushed");
-        }
     }
 }
 

@@ -247,7 +247,8 @@ impl<S: Sink> Partition<S> {
                 None => pipeline.settle(records, ordering, &turn, &stop).await,
                 Some(transactions) => transactions.settle(&pipeline, records, &turn, &stop).await.map(|()| Vec::new()),
             };
-            if settled.is_ok() {
+            // In order, what is left of a batch is before the next one.
+            if settled.as_ref().is_ok_and(|again| again.is_empty() || ordering != Ordering::Partition) {
                 turn.settled();
             }
             (ticket, offsets, settled)

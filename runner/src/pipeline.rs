@@ -22,6 +22,7 @@ use crate::{
     turn::Turn,
 };
 use bytes::Bytes;
+use chrono::DateTime;
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::Plan};
 use tidemill_filter::Filters;
@@ -81,10 +82,11 @@ impl<S: Sink> Pipeline<S> {
     /// `ordering` lets others be worked on: those are answered, and go to [`Pipeline::resume`]. In
     /// the order of the partition nobody may, and all have an outcome.
     ///
-    /// `stop` ends pauses and retries, not an invocation in flight.
+    /// `stop` ends pauses and retries, not an invocation in flight: then what has no outcome is
+    /// answered too, so that the rest is not done again.
     ///
     /// # Errors
-    /// When it stopped before that.
+    /// When it stopped where that is not known.
     pub async fn settle(
         &self,
         records: Vec<Record>,
@@ -155,12 +157,20 @@ impl<S: Sink> Pipeline<S> {
         while let Some(mut stack) = stacks.pop() {
             while let Some(work) = stack.pop() {
                 if stop.is_cancelled() {
-                    return Err(Unsettled::Stopped);
+                    stack.push(work);
+                    break;
                 }
                 let Some(mut work) = self.drop_old(route, work, stop).await? else { continue };
                 work.attempts += 1;
                 let last = again.is_empty() && stack.is_empty() && stacks.is_empty();
-                let Some((next, failures)) = self.attempt(route, work, ordering, last, stop).await? else { continue };
+                let (next, failures) = match self.attempt(route, work, ordering, last, stop).await? {
+                    Attempt::Settled => continue,
+                    Attempt::Stopped(work) => {
+                        stack.push(work);
+                        break;
+                    }
+                    Attempt::Failed(next, failures) => (next, failures),
+                };
                 match next {
                     Next::Again(work) => {
                         let (attempts, records) = (work.attempts, work.records.len());
@@ -169,7 +179,8 @@ impl<S: Sink> Pipeline<S> {
                         let after = self.pause(attempts, if joined { retry::LONG } else { retry::ANY });
                         stack.push(work);
                         if ordering == Ordering::Partition {
-                            route.turn.rest(after, stop).await?;
+                            // Where that is cut short, so is the stack.
+                            drop(route.turn.rest(after, stop).await);
                         } else {
                             again.push(Again { stack: std::mem::take(&mut stack), after });
                         }
@@ -191,7 +202,12 @@ impl<S: Sink> Pipeline<S> {
                     }
                 }
             }
+            // What is left when it has to stop.
+            if !stack.is_empty() {
+                again.push(Again { stack, after: Duration::ZERO });
+            }
         }
+        route.turn.come().await?;
         Ok(again)
     }
 
@@ -227,7 +243,15 @@ impl<S: Sink> Pipeline<S> {
                 route.turn.rest(self.pause(attempts, retry::ANY), stop).await?;
                 continue;
             }
-            let record = Record { topic: self.plan.name.as_str().into(), value: Some(payload), ..Record::default() };
+            // Named by when it was due: each firing is another record, and the same one after a restart.
+            let due = DateTime::parse_from_rfc3339(&event.time).map_or(0, |time| time.timestamp());
+            let record = Record {
+                topic: self.plan.name.as_str().into(),
+                offset: due,
+                timestamp: due * 1_000,
+                value: Some(payload),
+                ..Record::default()
+            };
             self.give_up(route, vec![(record, failure)], attempts, stop).await?;
             return Ok(());
         }
@@ -306,41 +330,49 @@ impl<S: Sink> Pipeline<S> {
         ordering: Ordering,
         last: bool,
         stop: &CancellationToken,
-    ) -> Result<Option<(Next, Failures)>, Unsettled> {
+    ) -> Result<Attempt, Unsettled> {
         let retry = &self.plan.retry;
+        // An attempt that is not made does not count.
+        let unmade = |work: Work| Attempt::Stopped(Work { attempts: work.attempts - 1, ..work });
         let answer = loop {
+            if route.turn.is_in_vain() {
+                route.turn.come().await?;
+            }
             let early = route.turn.is_early();
-            let answer = self.answer(&work, stop).await?;
+            let answer = match self.answer(&work, stop).await {
+                Err(Unsettled::Stopped) => return Ok(unmade(work)),
+                answer => answer?,
+            };
             if !early || route.turn.come().await? {
                 break answer;
             }
             if stop.is_cancelled() {
-                return Err(Unsettled::Stopped);
+                return Ok(unmade(work));
             }
         };
+        let failed = |work: Work, failure| Ok(Attempt::Failed(work.failed(retry, ordering), Failures::Whole(failure)));
         let answer = match answer {
             Ok(answer) => answer,
-            Err(failure) => return Ok(Some((work.failed(retry, ordering), Failures::Whole(failure)))),
+            Err(failure) => return failed(work, failure),
         };
         if last && answer.failures.is_empty() {
             route.turn.hand_over();
         }
         if let Err(refused) = route.produce(&answer.outputs, stop).await? {
             route.turn.take_back();
-            let failure = Failure::new("OutputRefused", refused);
-            return Ok(Some((work.failed(retry, ordering), Failures::Whole(failure))));
+            return failed(work, Failure::new("OutputRefused", refused));
         }
         route.tally.count(Counted::Dropped, answer.dropped);
         route.tally.count(Counted::Settled, work.records.len() - answer.failures.len());
         if answer.failures.is_empty() {
-            return Ok(None);
+            return Ok(Attempt::Settled);
         }
         let attempts = work.attempts;
         let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
         let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts, named: true };
         // The function has named the guilty records: there is nothing to bisect.
         let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
-        Ok(Some((next, Failures::Each(answer.failures.into_values().collect()))))
+        Ok(Attempt::Failed(next, Failures::Each(answer.failures.into_values().collect())))
     }
 
     /// What the function makes of the records; the inner error is why it has failed with them.
@@ -385,6 +417,8 @@ impl<S: Sink> Pipeline<S> {
         attempts: u32,
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
+        // Letters are effects: in the order of the partition they come after those before.
+        route.turn.come().await?;
         let count = dead.len();
         // One line, however many they are: of each the failure destination says more.
         if let Some((record, failure)) = dead.first() {
@@ -451,6 +485,16 @@ impl<S: Sink> Pipeline<S> {
         }
         Ok((!young.is_empty()).then_some(Work { records: young, attempts, named }))
     }
+}
+
+/// What came of an invocation.
+enum Attempt {
+    /// All of its records have an outcome.
+    Settled,
+    /// Some have not, for these reasons.
+    Failed(Next, Failures),
+    /// It was not made: the runner stops.
+    Stopped(Work),
 }
 
 /// Why the records of a piece of work failed.

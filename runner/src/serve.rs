@@ -159,13 +159,8 @@ pub async fn run(args: Args) -> Result<()> {
     // Under a schedule, the firing in flight is a request: the server ends after it.
     server.await.context("the admin listener has panicked")?.context("the admin listener failed")?;
     pipeline.pool.stop().await;
-    let flushed = pipeline.clone();
-    tokio::task::spawn_blocking(move || {
-        flushed.outputs.flush();
-        flushed.dead_letters.flush();
-    })
-    .await
-    .context("flushing has panicked")?;
+    // What the producers still have, nobody waits for: its input was not committed, and whoever has it
+    // now produces the same. It is not sent.
     reported.cancel();
     if let Some(reporter) = reporter {
         reporter.await.context("the reporter has panicked")?;
@@ -226,7 +221,9 @@ fn encoder(plan: &Plan, registry: Option<Arc<Registry>>) -> Option<Encoder> {
 
 fn archive(plan: &Plan) -> Result<Option<Archive>> {
     let FailurePlan::S3(destination) = &plan.on_failure else { return Ok(None) };
-    Archive::new(destination).map(Some).with_context(|| format!("no way to the bucket {}", destination.bucket))
+    Archive::new(destination, plan.full_name())
+        .map(Some)
+        .with_context(|| format!("no way to the bucket {}", destination.bucket))
 }
 
 async fn source(config: &Config, api: Option<TcpListener>, packages: &Path) -> Result<Source> {

@@ -13,6 +13,7 @@ use crate::{
     pauses::{self, Pauses},
     pipeline::{Pipeline, Unsettled},
     record::{OutRecord, Record},
+    retry::Again,
     route::Route,
     stats::{Counted, Tally},
     turn::Turn,
@@ -141,7 +142,7 @@ impl Transactions {
     ) -> Result<(), Unsettled> {
         let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
         let effects = Effects::default();
-        pipeline.settle_by(&effects.route(turn), records.clone(), Ordering::Partition, stop).await?;
+        whole(pipeline.settle_by(&effects.route(turn), records.clone(), Ordering::Partition, stop).await?)?;
         let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
             effects.count_into(&*pipeline.stats);
             return Ok(());
@@ -150,7 +151,7 @@ impl Transactions {
         for record in records {
             let offset = record.offset;
             let mut effects = Effects::default();
-            pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?;
+            whole(pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?)?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure::new("OutputRefused", again);
@@ -260,6 +261,11 @@ impl Effects {
     fn count_into(&self, tally: &dyn Tally) {
         self.counts.lock().drain(..).for_each(|(what, records)| tally.count(what, records));
     }
+}
+
+/// A transaction is of a whole batch: where it stopped before, all of it is done again.
+fn whole(left: Vec<Again>) -> Result<(), Unsettled> {
+    if left.is_empty() { Ok(()) } else { Err(Unsettled::Stopped) }
 }
 
 /// Waits for calls on a thread of their own; one that is stuck is left there.

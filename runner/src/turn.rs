@@ -63,6 +63,13 @@ impl Turn {
         self.before.as_ref().is_some_and(|before| !before.borrow().settled)
     }
 
+    /// Whether whatever is answered now would not count: the batch before is called again.
+    #[must_use]
+    pub fn is_in_vain(&self) -> bool {
+        let again = |stage: Stage| stage.again && !stage.settled;
+        self.before.as_ref().is_some_and(|before| again(*before.borrow()))
+    }
+
     /// Waits until the batch before has settled; answers whether it was not called again meanwhile.
     ///
     /// # Errors
@@ -97,7 +104,7 @@ impl Turn {
         self.own.send_modify(|stage| stage.again = stage.answered);
     }
 
-    /// All of the batch has its outcome.
+    /// Each of its records has its outcome.
     pub fn settled(&self) {
         self.own.send_modify(|stage| stage.settled = true);
     }
@@ -144,8 +151,11 @@ mod tests {
         let first = Turn::default();
         let second = after(first.before_next());
         first.hand_over();
+        assert!(!second.is_in_vain());
         first.take_back();
+        assert!(second.is_in_vain());
         first.settled();
+        assert!(!second.is_in_vain());
         assert!(matches!(second.come().await, Ok(false)));
     }
 

@@ -82,7 +82,7 @@ impl Filter {
         spans.retain(|partition, span| {
             let offsets = || self.places.iter().filter(|place| place.partition == *partition).map(|place| place.offset);
             let (Some(first), Some(last)) = (offsets().min(), offsets().max()) else { return false };
-            *span = span.start.max(first)..span.end.min(last + 1);
+            *span = span.start.max(first)..span.end.min(last.saturating_add(1));
             true
         });
         spans

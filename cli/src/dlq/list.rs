@@ -11,7 +11,7 @@ use crate::output::Format;
 use anyhow::{Context, Result};
 use clap::Args;
 use comfy_table::{CellAlignment, Table, presets::NOTHING};
-use std::process::ExitCode;
+use std::{collections::BTreeSet, process::ExitCode};
 use tidemill_kafka::topic_spans_of;
 use tokio::task::block_in_place;
 
@@ -43,7 +43,7 @@ impl List {
         for topic in &self.topics {
             topics::known(topic, &there, connection.bootstrap())?;
         }
-        let names: Vec<_> =
+        let names: BTreeSet<_> =
             if self.topics.is_empty() { topics::of_letters(&there).collect() } else { self.topics.iter().collect() };
         let asked = names.iter().map(|name| (name.as_str(), there[*name])).collect();
         let spans = block_in_place(|| topic_spans_of(&connection, &asked))?;

@@ -16,7 +16,7 @@ use super::{
 };
 use crate::output::Format;
 use anyhow::{Context, Result, bail};
-use clap::Args;
+use clap::{Args, builder::NonEmptyStringValueParser};
 use indicatif::ProgressBar;
 use std::{collections::BTreeMap, num::NonZeroU32, process::ExitCode, time::Instant};
 use tidemill_kafka::{Bookmark, Spans, topic_spans};
@@ -60,7 +60,7 @@ pub struct Replay {
     #[arg(long, value_name = "N")]
     rate: Option<NonZeroU32>,
     /// The group that remembers [default: tidemill.dlq-replay.TOPIC, and a name for filters and --to]
-    #[arg(long)]
+    #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     group: Option<String>,
     /// Forget what was replayed, and begin with the first letter
     #[arg(long)]

@@ -3,6 +3,7 @@
 use super::{lag::Seen, replica::Replica};
 use anyhow::Result;
 use std::{
+    collections::BTreeMap,
     path::PathBuf,
     time::{Duration, Instant},
 };
@@ -23,6 +24,8 @@ pub struct Function {
     pub plan: Plan,
     /// Its runner's configuration.
     pub config: PathBuf,
+    /// Variables of its runners.
+    pub environment: BTreeMap<String, String>,
     /// Its log.
     pub log: PathBuf,
     /// Why this many replicas.
@@ -48,7 +51,7 @@ pub struct Function {
 impl Function {
     /// A function without replicas.
     #[must_use]
-    pub fn new(plan: Plan, config: PathBuf, log: PathBuf) -> Self {
+    pub fn new(plan: Plan, config: PathBuf, environment: BTreeMap<String, String>, log: PathBuf) -> Self {
         let rules = Rules {
             scaling: plan.scaling.clone(),
             ordering: plan.kafka().map(|kafka| kafka.ordering).unwrap_or_default(),
@@ -60,6 +63,7 @@ impl Function {
             rest: Rest::default(),
             origin: Instant::now(),
             config,
+            environment,
             log,
             reason: "starting".to_owned(),
             lag: None,
@@ -190,7 +194,7 @@ impl Function {
             self.not_before = None;
         }
         while self.replicas.len() < self.wanted && self.not_before.is_none() {
-            self.replicas.push(Replica::start(launcher, &self.config, &self.log)?);
+            self.replicas.push(Replica::start(launcher, &self.config, &self.environment, &self.log)?);
             info!(function = self.plan.name, replicas = self.replicas.len(), reason = self.reason, "replica started");
         }
         if self.ready().is_some() {

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result};
 use parking_lot::Mutex;
-use std::{fs::File, path::Path, process::Stdio, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, fs::File, path::Path, process::Stdio, sync::Arc, time::Duration};
 use tidemill_runner::{report::Report, stats::Totals};
 use tidemill_service::child::{self, Launcher};
 use tokio::{
@@ -21,11 +21,16 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts a runner with the configuration; its log goes to `log`.
+    /// Starts a runner with the configuration and these variables of its own; its log goes to `log`.
     ///
     /// # Errors
     /// When it cannot be started.
-    pub fn start(launcher: &Launcher, config: &Path, log: &Path) -> Result<Self> {
+    pub fn start(
+        launcher: &Launcher,
+        config: &Path,
+        environment: &BTreeMap<String, String>,
+        log: &Path,
+    ) -> Result<Self> {
         let program = std::env::current_exe().context("this program's own path is unknown")?;
         let log = File::options()
             .create(true)
@@ -35,6 +40,7 @@ impl Replica {
         let mut process = child::command(launcher, program)
             .args(["runner", "--report", "--config"])
             .arg(config)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(log)

@@ -127,7 +127,9 @@ impl<'a> Run<'a> {
         for ((manifest, place), plan) in folder.functions.iter().zip(&plans) {
             let config = configs.join(format!("{}.json", plan.name));
             write_config(&config, manifest, place, plan, &services, registry.clone(), &defaults)?;
-            functions.push(Function::new(plan.clone(), config, logs.join(format!("{}.log", plan.name))));
+            // With what the runner keeps failed records in S3 by.
+            let own = services.environment();
+            functions.push(Function::new(plan.clone(), config, own, logs.join(format!("{}.log", plan.name))));
         }
 
         let edge_stop = CancellationToken::new();

@@ -4,13 +4,22 @@
 use super::{ADMIN_PORT, RUNTIME_API};
 use crate::{context::Settings, function::validate::Validated};
 use k8s_openapi::api::core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, SecretKeySelector};
-use tidemill_api::{Function, KafkaClusterSpec, SecretKeyRef, plan::Plan};
+use tidemill_api::{
+    Function, KafkaClusterSpec, SecretKeyRef,
+    plan::{FailurePlan, Plan},
+};
 use tidemill_runner::config::prefixes;
 
-/// The runner's: its configuration, the secrets of its clusters, and under `package` also the
-/// function's.
+/// Whether the runner has the function's variables too: where it starts the function, or keeps what
+/// failed in S3 with the function's credentials.
+pub fn is_shared(function: &Function, plan: &Plan) -> bool {
+    function.spec.image.is_none() || matches!(plan.on_failure, FailurePlan::S3(_))
+}
+
+/// The runner's: its configuration, the secrets of its clusters, and the function's where they are
+/// shared.
 pub fn runner(function: &Function, validated: &Validated, settings: &Settings, config: String) -> Vec<EnvVar> {
-    let mut all = if function.spec.image.is_none() { function.spec.env.clone() } else { Vec::new() };
+    let mut all = if is_shared(function, &validated.plan) { function.spec.env.clone() } else { Vec::new() };
     set(&mut all, plain("TIDEMILL_CONFIG_JSON", config));
     set(&mut all, plain("TIDEMILL_ADMIN_ADDR", format!("0.0.0.0:{ADMIN_PORT}")));
     if !settings.join_url.is_empty() {

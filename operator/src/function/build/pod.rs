@@ -81,7 +81,7 @@ fn runner(function: &Function, validated: &Validated, settings: &Settings) -> Va
         "image": settings.runner_image,
         "imagePullPolicy": settings.pull_policy,
         "env": environment::runner(function, validated, settings, text),
-        "envFrom": if package { json!(function.spec.env_from) } else { Value::Null },
+        "envFrom": if environment::is_shared(function, &validated.plan) { json!(function.spec.env_from) } else { Value::Null },
         "ports": [{"name": "admin", "containerPort": ADMIN_PORT}],
         // The answer is held until it is ready: a second between two probes would be one too many.
         "readinessProbe": {
