@@ -120,8 +120,6 @@ async fn runners_join_and_leave_without_repeating() {
     println!("of {RECORDS} records, the second runner did {}", second.r#in);
 }
 
-/// librdkafka has one fetch under way for each broker: one that asks only for partitions without
-/// records must not hold up those that have some.
 /// What is done of a batch is not done again because a record of it rests when the runner stops.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stop_while_a_record_rests_repeats_nothing_of_its_batch() {
@@ -151,6 +149,8 @@ async fn a_stop_while_a_record_rests_repeats_nothing_of_its_batch() {
     runner.stop().await;
 }
 
+/// librdkafka has one fetch under way for each broker: one that asks only for partitions without
+/// records must not hold up those that have some.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_backlog_in_one_partition_is_not_held_up_by_those_that_have_none() {
     const BACKLOG: usize = 200_000;

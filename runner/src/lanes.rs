@@ -1,7 +1,8 @@
 //! Which records may be worked on now, as `ordering` says, and which wait for others.
 //!
-//! `partition`: one batch after the other, or one beside that which has handed over. `key`: records of one key one after the other, other
-//! keys beside them; records without a key wait for nobody. `none`: nobody waits.
+//! `partition`: one batch after the other, or beside one that has handed over. `key`: records of one
+//! key one after the other, other keys beside them; records without a key wait for nobody. `none`:
+//! nobody waits.
 
 use crate::record::Record;
 use bytes::Bytes;

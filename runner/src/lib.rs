@@ -5,13 +5,14 @@
 //! A record leaves the consumer group's backlog when its offset is committed. librdkafka commits
 //! only offsets that were stored (`enable.auto.offset.store=false`), and [`partition`] stores the
 //! [`watermark`]: the last offset up to which [`pipeline`]'s `settle` has done with every record,
-//! however batches of other keys have overtaken each other ([`lanes`]) and whatever rests before
-//! another attempt ([`resting`]). It has done with a record only when the function has answered
-//! for it and the answer's records are
-//! acknowledged by all in-sync replicas, or when it is acknowledged by the failure destination, or
-//! was filtered out. Whatever ends the process in between, at any instruction, leaves the offset
-//! where it was, and the partition's next owner reads on from there: at least once, and twice only
-//! around a failure, since a partition that is given back is drained and committed first. Under
+//! however batches of other keys have overtaken each other ([`lanes`]), whatever is invoked before
+//! its turn ([`turn`]) and whatever rests before another attempt ([`resting`]) or is left when the
+//! runner stops: that it gives back by name. It has done with a record only when the function has
+//! answered for it and the answer's records are acknowledged by all in-sync replicas, or when it is
+//! acknowledged by the failure destination, or was filtered out. Whatever ends the process in
+//! between, at any instruction, leaves the offset where it was, and the partition's next owner reads
+//! on from there: at least once. A partition that is given back is drained and committed first, so
+//! that records come twice only around a failure, and where they have overtaken one that rests. Under
 //! `exactlyOnce` outputs, dead letters and the offset are one transaction ([`transactions`]), so
 //! that what is read again was never seen.
 
