@@ -27,7 +27,7 @@ use tidemill_api::{
 use tidemill_runner::{
     lanes::{Batch, Lanes},
     output::{self, Sink},
-    pipeline::{Pipeline, Unsettled},
+    pipeline::{Pipeline, whole},
     pool::{Pool, Source},
     process::Bootstrap,
     record::{OutRecord, Record},
@@ -266,10 +266,7 @@ async fn settle(
 ) -> Result<()> {
     let (records, _) = batch.split();
     let count = records.len() as u64;
-    let left = pipeline.settle(records, Ordering::Partition, &Turn::default(), stop).await?;
-    if !left.is_empty() {
-        return Err(Unsettled::Stopped.into());
-    }
+    whole(&pipeline.settle(records, Ordering::Partition, &Turn::default(), stop).await?)?;
     progress.inc(count);
     Ok(())
 }

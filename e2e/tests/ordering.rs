@@ -40,6 +40,11 @@ fn keyed(records: usize) -> Vec<Record> {
     all
 }
 
+/// So many characters that no codec makes much smaller.
+fn text(length: u64) -> String {
+    (0..length).map(|number| char::from(b'!' + (number * number * 7_919 % 90) as u8)).collect()
+}
+
 /// The numbers of each key's records, as they came out.
 fn by_key(records: &[Record]) -> BTreeMap<Vec<u8>, Vec<usize>> {
     let mut keys: BTreeMap<_, Vec<usize>> = BTreeMap::new();
@@ -154,8 +159,7 @@ async fn a_batch_that_was_invoked_early_is_invoked_again_after_the_one_before() 
     let (bed, input, _, config) = scene("early", Ordering::Partition, 0).await;
     let output = bed.topic("small", 1, &[("max.message.bytes", "2000"), ("compression.type", "uncompressed")]).await;
     let mut all = keyed(RECORDS);
-    let digits = (0_u64..4_000).map(|number| char::from(b'!' + (number * number * 7_919 % 90) as u8));
-    all[LARGE].value = Some(format!("{LARGE:07} {}", digits.collect::<String>()).into());
+    all[LARGE].value = Some(format!("{LARGE:07} {}", text(4_000)).into());
     bed.produce(&input, &all).await;
     let mut config = with(with(config, "TELL_CONTEXT", "true"), "SLEEP_MS", "0");
     config.plan.output.as_mut().expect("it has an output").topic = output.clone();
@@ -190,13 +194,9 @@ async fn a_batch_that_was_invoked_early_is_invoked_again_after_the_one_before() 
 async fn dead_letters_come_in_the_order_of_their_partition() {
     let (bed, input, _, mut config) = scene("letters", Ordering::Partition, 0).await;
     let output = bed.topic("small", 1, &[("max.message.bytes", "2000"), ("compression.type", "uncompressed")]).await;
-    let value = |size: u64| {
-        let digits = (0..size).map(|number| char::from(b'!' + (number * number * 7_919 % 90) as u8));
-        Some(digits.collect::<String>().into())
-    };
     // The output of the second is refused, and the third is more than a batch may have.
     let sizes = [100, 4_000, 20_000, 100];
-    let records: Vec<_> = sizes.map(|size| Record { value: value(size), ..Record::default() }).into();
+    let records: Vec<_> = sizes.map(|size| Record { value: Some(text(size).into()), ..Record::default() }).into();
     bed.produce(&input, &records).await;
     config = with(config, "SLEEP_MS", "0");
     config.plan.output.as_mut().expect("it has an output").topic = output.clone();

@@ -18,6 +18,7 @@
 
 pub mod answer;
 pub mod archive;
+pub mod attempt;
 pub mod config;
 pub mod consumer;
 pub mod dead_letter;

@@ -1,18 +1,16 @@
 //! From records in hand to a durable outcome for each of them.
 //!
 //! `settle` returns `Ok` only when every record it was given has been answered for and its
-//! outputs are acknowledged, or has been acknowledged by the failure destination. Whoever commits
-//! offsets after that, and only after that, loses nothing.
+//! outputs are acknowledged, or has been acknowledged by the failure destination, or is among those
+//! that it gives back. Whoever commits offsets after that, and only after that, loses nothing.
 
 use crate::{
-    answer::{self, Answer},
     archive::Archive,
+    attempt::Attempt,
     dead_letter,
     decode::Decoder,
-    encode::{Encoder, Encodings},
-    event::{self, ScheduledEvent},
+    encode::Encoder,
     failure::Failure,
-    invocation::{Failed, Outcome},
     output::{self, Sink},
     pool::Pool,
     record::{OutRecord, Record},
@@ -21,8 +19,6 @@ use crate::{
     stats::{Counted, Stats},
     turn::Turn,
 };
-use bytes::Bytes;
-use chrono::DateTime;
 use std::{ops::RangeInclusive, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::Plan};
 use tidemill_filter::Filters;
@@ -51,6 +47,14 @@ pub struct Pipeline<S> {
     pub stats: Arc<Stats>,
     /// What the event says it came from.
     pub bootstrap_servers: String,
+}
+
+/// For whoever can do nothing with a part of a batch.
+///
+/// # Errors
+/// When something is left of it: then it has stopped.
+pub fn whole(left: &[Again]) -> Result<(), Unsettled> {
+    if left.is_empty() { Ok(()) } else { Err(Unsettled::Stopped) }
 }
 
 /// Why records have no durable outcome.
@@ -160,8 +164,7 @@ impl<S: Sink> Pipeline<S> {
                     stack.push(work);
                     break;
                 }
-                let Some(mut work) = self.drop_old(route, work, stop).await? else { continue };
-                work.attempts += 1;
+                let Some(work) = self.drop_old(route, work, stop).await? else { continue };
                 let last = again.is_empty() && stack.is_empty() && stacks.is_empty();
                 let (next, failures) = match self.attempt(route, work, ordering, last, stop).await? {
                     Attempt::Settled => continue,
@@ -211,56 +214,8 @@ impl<S: Sink> Pipeline<S> {
         Ok(again)
     }
 
-    /// Delivers one firing of a schedule.
-    ///
-    /// # Errors
-    /// When it stopped before the outcome was durable.
-    pub async fn settle_schedule(&self, event: &ScheduledEvent, stop: &CancellationToken) -> Result<(), Unsettled> {
-        let turn = Turn::default();
-        let route = &self.route(&turn);
-        let payload = Bytes::from(serde_json::to_vec(event).expect("the event is JSON"));
-        let mut attempts = 0;
-        loop {
-            attempts += 1;
-            let outcome = match self.encodings().await {
-                Ok(encodings) => Ok((self.invoke(payload.clone(), 1, stop).await, encodings)),
-                Err(failure) => Err(failure),
-            };
-            let failure = match outcome {
-                Err(failure) => failure,
-                Ok((Err(Failed::Stopping), _)) => return Err(Unsettled::Stopped),
-                Ok((Ok(body), encodings)) => match answer::read(&body, &[], self.plan.output.as_ref(), &encodings) {
-                    Ok(answer) => match route.produce(&answer.outputs, stop).await? {
-                        Ok(()) => break,
-                        Err(refused) => Failure::new("OutputRefused", refused),
-                    },
-                    Err(error) => Failure::new("InvalidAnswer", error),
-                },
-                Ok((Err(failed), _)) => Failure::new(failed.kind(), &failed),
-            };
-            if attempts < self.plan.retry.attempts {
-                warn!(attempts, reason = failure.message, "attempt failed, will retry");
-                route.turn.rest(self.pause(attempts, retry::ANY), stop).await?;
-                continue;
-            }
-            // Named by when it was due: each firing is another record, and the same one after a restart.
-            let due = DateTime::parse_from_rfc3339(&event.time).map_or(0, |time| time.timestamp());
-            let record = Record {
-                topic: self.plan.name.as_str().into(),
-                offset: due,
-                timestamp: due * 1_000,
-                value: Some(payload),
-                ..Record::default()
-            };
-            self.give_up(route, vec![(record, failure)], attempts, stop).await?;
-            return Ok(());
-        }
-        route.tally.count(Counted::Settled, 1);
-        Ok(())
-    }
-
     /// Effects as they are where nothing binds them together.
-    fn route<'a>(&'a self, turn: &'a Turn) -> Route<'a, S> {
+    pub(crate) fn route<'a>(&'a self, turn: &'a Turn) -> Route<'a, S> {
         Route { outputs: &self.outputs, dead_letters: &self.dead_letters, tally: &*self.stats, turn }
     }
 
@@ -313,99 +268,6 @@ impl<S: Sink> Pipeline<S> {
         Ok(decoded)
     }
 
-    /// The schemas of the topics that the function writes to.
-    async fn encodings(&self) -> Result<Encodings, Failure> {
-        match &self.encoder {
-            Some(encoder) => encoder.schemas().await,
-            None => Ok(Encodings::default()),
-        }
-    }
-
-    /// One invocation and what follows from its answer; `last` is what has nothing of its batch
-    /// behind it.
-    async fn attempt<T: Sink>(
-        &self,
-        route: &Route<'_, T>,
-        work: Work,
-        ordering: Ordering,
-        last: bool,
-        stop: &CancellationToken,
-    ) -> Result<Attempt, Unsettled> {
-        let retry = &self.plan.retry;
-        // An attempt that is not made does not count.
-        let unmade = |work: Work| Attempt::Stopped(Work { attempts: work.attempts - 1, ..work });
-        let answer = loop {
-            if route.turn.is_in_vain() {
-                route.turn.come().await?;
-            }
-            let early = route.turn.is_early();
-            let answer = match self.answer(&work, stop).await {
-                Err(Unsettled::Stopped) => return Ok(unmade(work)),
-                answer => answer?,
-            };
-            if !early || route.turn.come().await? {
-                break answer;
-            }
-            if stop.is_cancelled() {
-                return Ok(unmade(work));
-            }
-        };
-        let failed = |work: Work, failure| Ok(Attempt::Failed(work.failed(retry, ordering), Failures::Whole(failure)));
-        let answer = match answer {
-            Ok(answer) => answer,
-            Err(failure) => return failed(work, failure),
-        };
-        if last && answer.failures.is_empty() {
-            route.turn.hand_over();
-        }
-        if let Err(refused) = route.produce(&answer.outputs, stop).await? {
-            route.turn.take_back();
-            return failed(work, Failure::new("OutputRefused", refused));
-        }
-        route.tally.count(Counted::Dropped, answer.dropped);
-        route.tally.count(Counted::Settled, work.records.len() - answer.failures.len());
-        if answer.failures.is_empty() {
-            return Ok(Attempt::Settled);
-        }
-        let attempts = work.attempts;
-        let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
-        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts, named: true };
-        // The function has named the guilty records: there is nothing to bisect.
-        let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
-        Ok(Attempt::Failed(next, Failures::Each(answer.failures.into_values().collect())))
-    }
-
-    /// What the function makes of the records; the inner error is why it has failed with them.
-    async fn answer(&self, work: &Work, stop: &CancellationToken) -> Result<Result<Answer, Failure>, Unsettled> {
-        // Before the function is called: without them its answer would be for nothing.
-        let encodings = match self.encodings().await {
-            Ok(encodings) => encodings,
-            Err(failure) => return Ok(Err(failure)),
-        };
-        let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
-        let body = match self.invoke(payload, work.records.len(), stop).await {
-            Ok(body) => body,
-            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
-            Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
-        };
-        let answer = answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings);
-        Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
-    }
-
-    async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {
-        let id = uuid::Uuid::new_v4().to_string();
-        let (outcome, busy) = self.pool.invoke(id, payload, stop).await;
-        let result = match &outcome {
-            Ok(_) => "success",
-            Err(Failed::Function(_)) => "error",
-            Err(Failed::Timeout(_)) => "timeout",
-            Err(Failed::Crash(_)) => "crash",
-            Err(Failed::Stopping) => return outcome,
-        };
-        self.stats.invoked(records, busy, result);
-        outcome
-    }
-
     /// Hands records to the failure destination.
     ///
     /// # Errors
@@ -453,7 +315,7 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// How long to wait after so many attempts.
-    fn pause(&self, attempts: u32, part: RangeInclusive<f64>) -> Duration {
+    pub(crate) fn pause(&self, attempts: u32, part: RangeInclusive<f64>) -> Duration {
         retry::pause(&self.plan.retry.backoff, attempts, part, &mut rand::rng())
     }
 
@@ -484,39 +346,5 @@ impl<S: Sink> Pipeline<S> {
             self.give_up(route, dead, attempts, stop).await?;
         }
         Ok((!young.is_empty()).then_some(Work { records: young, attempts, named }))
-    }
-}
-
-/// What came of an invocation.
-enum Attempt {
-    /// All of its records have an outcome.
-    Settled,
-    /// Some have not, for these reasons.
-    Failed(Next, Failures),
-    /// It was not made: the runner stops.
-    Stopped(Work),
-}
-
-/// Why the records of a piece of work failed.
-enum Failures {
-    /// All for one reason.
-    Whole(Failure),
-    /// Each for its own.
-    Each(Vec<Failure>),
-}
-
-impl Failures {
-    fn summary(&self) -> &str {
-        match self {
-            Self::Whole(failure) => &failure.message,
-            Self::Each(failures) => failures.first().map_or("", |failure| &failure.message),
-        }
-    }
-
-    fn for_each(self) -> Box<dyn Iterator<Item = Failure> + Send> {
-        match self {
-            Self::Whole(failure) => Box::new(std::iter::repeat(failure)),
-            Self::Each(failures) => Box::new(failures.into_iter()),
-        }
     }
 }

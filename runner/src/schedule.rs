@@ -4,11 +4,25 @@
 //! is durable. One at a time: the next firing comes after this one's outcome. An event that is
 //! posted again after its outcome, by a clock that took over from another, is not fired twice.
 
-use crate::{event::ScheduledEvent, output::Sink, pipeline::Pipeline};
+use crate::{
+    answer,
+    event::ScheduledEvent,
+    failure::Failure,
+    invocation::Failed,
+    output::Sink,
+    pipeline::{Pipeline, Unsettled},
+    record::Record,
+    retry,
+    stats::Counted,
+    turn::Turn,
+};
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
+use bytes::Bytes;
+use chrono::DateTime;
 use std::sync::Arc;
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
+use tracing::warn;
 
 /// The route of a function with a schedule trigger.
 pub fn route<S: Sink>(pipeline: Arc<Pipeline<S>>, stop: CancellationToken) -> Router {
@@ -42,5 +56,55 @@ async fn settle<S: Sink>(clock: Arc<Clock<S>>, event: ScheduledEvent) -> (Status
             (StatusCode::OK, "done\n".to_owned())
         }
         Err(unsettled) => (StatusCode::SERVICE_UNAVAILABLE, format!("{unsettled}\n")),
+    }
+}
+
+impl<S: Sink> Pipeline<S> {
+    /// Delivers one firing of a schedule.
+    ///
+    /// # Errors
+    /// When it stopped before the outcome was durable.
+    pub async fn settle_schedule(&self, event: &ScheduledEvent, stop: &CancellationToken) -> Result<(), Unsettled> {
+        let turn = Turn::default();
+        let route = &self.route(&turn);
+        let payload = Bytes::from(serde_json::to_vec(event).expect("the event is JSON"));
+        let mut attempts = 0;
+        loop {
+            attempts += 1;
+            let outcome = match self.encodings().await {
+                Ok(encodings) => Ok((self.invoke(payload.clone(), 1, stop).await, encodings)),
+                Err(failure) => Err(failure),
+            };
+            let failure = match outcome {
+                Err(failure) => failure,
+                Ok((Err(Failed::Stopping), _)) => return Err(Unsettled::Stopped),
+                Ok((Ok(body), encodings)) => match answer::read(&body, &[], self.plan.output.as_ref(), &encodings) {
+                    Ok(answer) => match route.produce(&answer.outputs, stop).await? {
+                        Ok(()) => break,
+                        Err(refused) => Failure::new("OutputRefused", refused),
+                    },
+                    Err(error) => Failure::new("InvalidAnswer", error),
+                },
+                Ok((Err(failed), _)) => Failure::new(failed.kind(), &failed),
+            };
+            if attempts < self.plan.retry.attempts {
+                warn!(attempts, reason = failure.message, "attempt failed, will retry");
+                route.turn.rest(self.pause(attempts, retry::ANY), stop).await?;
+                continue;
+            }
+            // Named by when it was due: each firing is another record, and the same one after a restart.
+            let due = DateTime::parse_from_rfc3339(&event.time).map_or(0, |time| time.timestamp());
+            let record = Record {
+                topic: self.plan.name.as_str().into(),
+                offset: due,
+                timestamp: due * 1_000,
+                value: Some(payload),
+                ..Record::default()
+            };
+            self.give_up(route, vec![(record, failure)], attempts, stop).await?;
+            return Ok(());
+        }
+        route.tally.count(Counted::Settled, 1);
+        Ok(())
     }
 }

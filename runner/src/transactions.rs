@@ -11,9 +11,8 @@ use crate::{
     failure::Failure,
     output::{self, KafkaSink, Sink},
     pauses::{self, Pauses},
-    pipeline::{Pipeline, Unsettled},
+    pipeline::{Pipeline, Unsettled, whole},
     record::{OutRecord, Record},
-    retry::Again,
     route::Route,
     stats::{Counted, Tally},
     turn::Turn,
@@ -142,7 +141,7 @@ impl Transactions {
     ) -> Result<(), Unsettled> {
         let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
         let effects = Effects::default();
-        whole(pipeline.settle_by(&effects.route(turn), records.clone(), Ordering::Partition, stop).await?)?;
+        whole(&pipeline.settle_by(&effects.route(turn), records.clone(), Ordering::Partition, stop).await?)?;
         let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
             effects.count_into(&*pipeline.stats);
             return Ok(());
@@ -151,7 +150,7 @@ impl Transactions {
         for record in records {
             let offset = record.offset;
             let mut effects = Effects::default();
-            whole(pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?)?;
+            whole(&pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?)?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure::new("OutputRefused", again);
@@ -261,11 +260,6 @@ impl Effects {
     fn count_into(&self, tally: &dyn Tally) {
         self.counts.lock().drain(..).for_each(|(what, records)| tally.count(what, records));
     }
-}
-
-/// A transaction is of a whole batch: where it stopped before, all of it is done again.
-fn whole(left: Vec<Again>) -> Result<(), Unsettled> {
-    if left.is_empty() { Ok(()) } else { Err(Unsettled::Stopped) }
 }
 
 /// Waits for calls on a thread of their own; one that is stuck is left there.

@@ -110,7 +110,9 @@ impl<'a> Run<'a> {
         let companions =
             Companions::start(&folder.local, &folder.path, &logs, &state.folder("ports")?, names, up.once).await?;
 
-        let mut defaults = services.environment();
+        // What the runners keep failed records in S3 by, and functions find their services.
+        let own = services.environment();
+        let mut defaults = own.clone();
         for (name, value) in &folder.local.env {
             defaults.insert(name.clone(), crate::local::fill(value, &companions.values)?);
         }
@@ -127,9 +129,7 @@ impl<'a> Run<'a> {
         for ((manifest, place), plan) in folder.functions.iter().zip(&plans) {
             let config = configs.join(format!("{}.json", plan.name));
             write_config(&config, manifest, place, plan, &services, registry.clone(), &defaults)?;
-            // With what the runner keeps failed records in S3 by.
-            let own = services.environment();
-            functions.push(Function::new(plan.clone(), config, own, logs.join(format!("{}.log", plan.name))));
+            functions.push(Function::new(plan.clone(), config, own.clone(), logs.join(format!("{}.log", plan.name))));
         }
 
         let edge_stop = CancellationToken::new();

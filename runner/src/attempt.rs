@@ -1,0 +1,149 @@
+//! One invocation with some records: what the function makes of them, and what follows from that.
+
+use crate::{
+    answer::{self, Answer},
+    encode::Encodings,
+    event,
+    failure::Failure,
+    invocation::{Failed, Outcome},
+    output::Sink,
+    pipeline::{Pipeline, Unsettled},
+    retry::{Next, Work},
+    route::Route,
+    stats::Counted,
+};
+use bytes::Bytes;
+use tidemill_api::Ordering;
+use tokio_util::sync::CancellationToken;
+
+/// What came of an invocation.
+pub enum Attempt {
+    /// All of its records have an outcome.
+    Settled,
+    /// Some have not, for these reasons.
+    Failed(Next, Failures),
+    /// It was not made: the runner stops.
+    Stopped(Work),
+}
+
+/// Why the records of a piece of work failed.
+pub enum Failures {
+    /// All for one reason.
+    Whole(Failure),
+    /// Each for its own.
+    Each(Vec<Failure>),
+}
+
+impl Failures {
+    /// The first of the reasons.
+    #[must_use]
+    pub fn summary(&self) -> &str {
+        match self {
+            Self::Whole(failure) => &failure.message,
+            Self::Each(failures) => failures.first().map_or("", |failure| &failure.message),
+        }
+    }
+
+    /// The reason of each record, in their order.
+    #[must_use]
+    pub fn for_each(self) -> Box<dyn Iterator<Item = Failure> + Send> {
+        match self {
+            Self::Whole(failure) => Box::new(std::iter::repeat(failure)),
+            Self::Each(failures) => Box::new(failures.into_iter()),
+        }
+    }
+}
+
+impl<S: Sink> Pipeline<S> {
+    /// One invocation and what follows from its answer; `last` is what has nothing of its batch
+    /// behind it.
+    pub(crate) async fn attempt<T: Sink>(
+        &self,
+        route: &Route<'_, T>,
+        mut work: Work,
+        ordering: Ordering,
+        last: bool,
+        stop: &CancellationToken,
+    ) -> Result<Attempt, Unsettled> {
+        let retry = &self.plan.retry;
+        let answer = loop {
+            if route.turn.is_in_vain() {
+                route.turn.come().await?;
+            }
+            let early = route.turn.is_early();
+            let answer = match self.answer(&work, stop).await {
+                Err(Unsettled::Stopped) => return Ok(Attempt::Stopped(work)),
+                answer => answer?,
+            };
+            if !early || route.turn.come().await? {
+                break answer;
+            }
+            if stop.is_cancelled() {
+                return Ok(Attempt::Stopped(work));
+            }
+        };
+        work.attempts += 1;
+        let failed = |work: Work, failure| Ok(Attempt::Failed(work.failed(retry, ordering), Failures::Whole(failure)));
+        let answer = match answer {
+            Ok(answer) => answer,
+            Err(failure) => return failed(work, failure),
+        };
+        if last && answer.failures.is_empty() {
+            route.turn.hand_over();
+        }
+        if let Err(refused) = route.produce(&answer.outputs, stop).await? {
+            route.turn.take_back();
+            return failed(work, Failure::new("OutputRefused", refused));
+        }
+        route.tally.count(Counted::Dropped, answer.dropped);
+        route.tally.count(Counted::Settled, work.records.len() - answer.failures.len());
+        if answer.failures.is_empty() {
+            return Ok(Attempt::Settled);
+        }
+        let attempts = work.attempts;
+        let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
+        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts, named: true };
+        // The function has named the guilty records: there is nothing to bisect.
+        let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
+        Ok(Attempt::Failed(next, Failures::Each(answer.failures.into_values().collect())))
+    }
+
+    /// What the function makes of the records; the inner error is why it has failed with them.
+    async fn answer(&self, work: &Work, stop: &CancellationToken) -> Result<Result<Answer, Failure>, Unsettled> {
+        // Before the function is called: without them its answer would be for nothing.
+        let encodings = match self.encodings().await {
+            Ok(encodings) => encodings,
+            Err(failure) => return Ok(Err(failure)),
+        };
+        let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
+        let body = match self.invoke(payload, work.records.len(), stop).await {
+            Ok(body) => body,
+            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
+            Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
+        };
+        let answer = answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings);
+        Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
+    }
+
+    pub(crate) async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {
+        let id = uuid::Uuid::new_v4().to_string();
+        let (outcome, busy) = self.pool.invoke(id, payload, stop).await;
+        let result = match &outcome {
+            Ok(_) => "success",
+            Err(Failed::Function(_)) => "error",
+            Err(Failed::Timeout(_)) => "timeout",
+            Err(Failed::Crash(_)) => "crash",
+            Err(Failed::Stopping) => return outcome,
+        };
+        self.stats.invoked(records, busy, result);
+        outcome
+    }
+
+    /// The schemas of the topics that the function writes to.
+    pub(crate) async fn encodings(&self) -> Result<Encodings, Failure> {
+        match &self.encoder {
+            Some(encoder) => encoder.schemas().await,
+            None => Ok(Encodings::default()),
+        }
+    }
+}
