@@ -7,6 +7,7 @@ use tidemill_e2e::{
     letter,
     runner::{Runner, echo, trigger, with},
     tally::Tally,
+    wait::{PATIENCE, until},
 };
 use tidemill_kafka::{Begin, begin_group};
 use tidemill_runner::record::Record;
@@ -79,6 +80,29 @@ async fn a_partition_that_waits_for_the_function_is_given_back_untouched() {
     assert!(!first.log().contains("did not drain in time"), "two invocations were waited for");
     let (first, second) = (first.stop().await, second.stop().await);
     assert_eq!(first.r#in + second.r#in, 3);
+}
+
+/// A partition that moved before the broker has answered would have its outputs twice: the producer is
+/// the whole runner's, and still sends them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_is_given_back_when_its_outputs_are_delivered() {
+    let bed = Bed::start("undelivered").await;
+    let input = bed.topic("in", 4, &[]).await;
+    // More replicas than there are: the broker asks producers to come again.
+    let output = bed.topic("out", 1, &[("min.insync.replicas", "2")]).await;
+    bed.produce(&input, &numbered(4, 50, 4)).await;
+    let mut config = with(echo(&bed, &input, Some(&output)), "SLEEP_MS", "0");
+    config.plan.timeout = Duration::from_secs(1);
+    let mut first = Runner::start(&config);
+    first.report("all four", |report| report.totals.invocations >= 4).await;
+    let second = Runner::start(&config);
+    until("the first to give back", PATIENCE, async || first.log().contains("\"revoked\"").then_some(())).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    bed.configure(&output, "min.insync.replicas", "1").await;
+    bed.drained(&input, &input).await;
+    let (first, second) = (first.stop().await, second.stop().await);
+    Tally::of(&bed.records(&output).await, 4).exactly_once();
+    assert_eq!((first.r#in, second.r#in), (4, 0));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -17,6 +17,9 @@ use std::time::Duration;
 /// How long a request to a broker may take before it has failed.
 pub const PATIENCE: Duration = Duration::from_secs(10);
 
+/// How long a producer tries to have a record acknowledged; after that it is not sent any more.
+pub const DELIVERY_TIMEOUT: Duration = Duration::from_secs(30);
+
 /// The largest record that clients send or take, in bytes; the topic's own limit applies first.
 const LARGEST_MESSAGE: u32 = 64 << 20;
 
@@ -121,7 +124,7 @@ impl Connection {
             .set("linger.ms", "1")
             .set("compression.type", "lz4")
             .set("queue.buffering.max.kbytes", "65536")
-            .set("delivery.timeout.ms", "30000");
+            .set("delivery.timeout.ms", DELIVERY_TIMEOUT.as_millis().to_string());
         config
     }
 

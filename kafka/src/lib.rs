@@ -17,7 +17,7 @@ mod topics;
 mod watch;
 
 pub use bookmark::Bookmark;
-pub use connection::{Connection, Error, PATIENCE};
+pub use connection::{Connection, DELIVERY_TIMEOUT, Error, PATIENCE};
 pub use lag::{Asked, ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
 pub use queue::{Fetched, PartitionQueue};
 pub use rdkafka;

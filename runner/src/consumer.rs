@@ -26,7 +26,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::{Start, plan::KafkaPlan};
-use tidemill_kafka::{Begin, Connection, PartitionQueue, begin_group};
+use tidemill_kafka::{Begin, Connection, DELIVERY_TIMEOUT, PartitionQueue, begin_group};
 use tokio::{runtime::Handle, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
@@ -36,6 +36,9 @@ pub type Consumer = StreamConsumer<Context>;
 /// The records of one partition.
 pub type Queue = PartitionQueue<Context>;
 
+/// How long a partition may take to drain, beside an invocation and the delivery of its outputs: what the
+/// producer still sends after that would come out behind what the next owner does.
+const DRAIN: Duration = Duration::from_secs(5);
 /// How long a last commit is tried, and how often.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 const COMMIT_PAUSE: Duration = Duration::from_millis(20);
@@ -213,7 +216,7 @@ impl Context {
     ) -> Self {
         let plan = Arc::new(plan.clone());
         let transactional = pipeline.plan.exactly_once().then(|| connection.clone());
-        let drain = pipeline.plan.timeout + Duration::from_secs(5);
+        let drain = pipeline.plan.timeout + DELIVERY_TIMEOUT + DRAIN;
         let ending = failed.clone();
         let start = move |assigned| {
             let Assigned { topic, number, queue, consumer, stop } = assigned;

@@ -11,18 +11,19 @@ use super::{ADMIN_PORT, RUNTIME_API, environment, selector};
 use crate::{context::Settings, function::validate::Validated};
 use serde_json::{Value, json};
 use tidemill_api::Function;
+use tidemill_kafka::DELIVERY_TIMEOUT;
 use tidemill_runner::config::{Code, Config, OtherCluster};
 
 /// Who runs in a pod: nobody in particular.
 const USER: i64 = 65532;
-/// Seconds that a pod has to end beyond the function's timeout.
-const GRACE: u64 = 30;
+/// Seconds that a pod has to end beyond the function's timeout and the delivery of its outputs.
+const GRACE: u64 = 15;
 
 /// The pods' template.
 pub fn template(function: &Function, validated: &Validated, settings: &Settings) -> Value {
     let spec = &function.spec;
     let plan = &validated.plan;
-    let grace = plan.timeout.as_secs() + GRACE;
+    let grace = (plan.timeout + DELIVERY_TIMEOUT).as_secs() + GRACE;
     let mut runner = runner(function, validated, settings);
     let containers = match &spec.image {
         Some(image) => {
