@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use std::str::FromStr;
 use tidemill_filter::Filters;
 
+/// The longest name: it becomes a label of the pods.
+const LONGEST_NAME: usize = 63;
 /// The most replicas that can be asked for.
 const MOST_REPLICAS: u32 = 10_000;
 
@@ -46,6 +48,13 @@ fn filter_problem(kafka: &KafkaTrigger) -> Option<Broken> {
 /// The rules of single fields: field and message.
 fn field_problems(function: &Function) -> Vec<(&'static str, String)> {
     let mut problems = Vec::new();
+    let name = function.metadata.name.as_deref().unwrap_or_default();
+    if name.len() > LONGEST_NAME || name.contains('.') {
+        let message = format!(
+            "`{name}` must have at most {LONGEST_NAME} characters and no dot: its pods and Deployment are named by it"
+        );
+        problems.push(("metadata.name", message));
+    }
     // To CEL, a field that is null is there.
     if function.spec.trigger.kafka.is_none() && function.spec.trigger.schedule.is_none() {
         problems.push(("spec.trigger", "is null: write `kafka` or `schedule` with fields of its own".to_owned()));

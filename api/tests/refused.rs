@@ -86,6 +86,8 @@ fn values_of_the_wrong_form() {
     refused("start: earliest", "start: {timestamp: yesterday}", 11, "spec.trigger.kafka.start.timestamp", "RFC 3339");
     refused("attempts: 3", "attempts: 0", 16, "spec.retry.attempts", "minimum of 1: write at least 1");
     refused("name: normalize", "name: Normalize_1", 3, "metadata.name", "lower-case");
+    refused("name: normalize", "name: news.normalize", 3, "metadata.name", "no dot: its pods");
+    refused("name: normalize", &format!("name: {}", "n".repeat(64)), 3, "metadata.name", "at most 63 characters");
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod validate;
 
 use anyhow::Result;
 use clap::{CommandFactory, Parser, Subcommand};
+use nix::sys::signal::{SigHandler, Signal, signal};
 use std::{ffi::OsString, process::ExitCode};
 use tidemill_runner::serve;
 use tidemill_service::{child, runtime};
@@ -72,6 +73,9 @@ fn main() -> ExitCode {
 }
 
 async fn run(command: Command) -> Result<ExitCode> {
+    if !matches!(command, Command::Up(_) | Command::Invoke(_) | Command::Runner(_)) {
+        end_with_the_reader()?;
+    }
     match command {
         Command::Up(up) => return up.run().await,
         Command::Validate(validate) => return validate.run(),
@@ -91,6 +95,14 @@ async fn run(command: Command) -> Result<ExitCode> {
         Command::Tied { .. } => {}
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Whoever prints into `head` ends when that has seen enough, and says nothing of it.
+#[expect(unsafe_code, reason = "the standard library has no call for it")]
+fn end_with_the_reader() -> Result<()> {
+    // SAFETY: no handler is installed, and nobody relies on the one before.
+    unsafe { signal(Signal::SIGPIPE, SigHandler::SigDfl) }?;
+    Ok(())
 }
 
 fn fail(error: &anyhow::Error) -> ExitCode {

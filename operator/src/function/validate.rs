@@ -9,9 +9,6 @@ use std::sync::Arc;
 use tidemill_api::{Function, annotations, plan::Plan, reasons, rules};
 use tidemill_runner::config;
 
-/// The longest name: it becomes a label of the pods.
-const LONGEST_NAME: usize = 63;
-
 /// A function that can be carried out.
 #[derive(Clone, Debug)]
 pub struct Validated {
@@ -56,13 +53,6 @@ pub fn validate(function: &Function, found: Dereferenced) -> Result<Validated, R
     let refuse = |reason, message: String| Err(Refusal { reason, message });
     if let Some(broken) = rules::problems(function).into_iter().next() {
         return refuse(reasons::INVALID_SPEC, format!("{}: {}", broken.field(), broken.message));
-    }
-    let name = function.metadata.name.as_deref().unwrap_or_default();
-    if name.len() > LONGEST_NAME || name.contains('.') {
-        let message = format!(
-            "metadata.name: `{name}` must have at most {LONGEST_NAME} characters and no dot: its pods and Deployment are named by it"
-        );
-        return refuse(reasons::INVALID_SPEC, message);
     }
     let hold = hold(function);
     let plan = Plan::of(function);
