@@ -10,6 +10,7 @@ use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
 };
+use serde_json::Value;
 use std::time::Duration;
 use tidemill_api::{Delivery, Ordering, S3Destination, plan::FailurePlan};
 use tidemill_embedded::s3::{ACCESS_KEY, SECRET_KEY};
@@ -154,13 +155,13 @@ impl Seat {
         self.runner.as_ref().map(Runner::functions).unwrap_or_default()
     }
 
-    /// Starts a runner again that has ended by itself, as its pod would; answers whether it had.
-    fn tend(&mut self) -> bool {
-        let ended = self.runner.as_mut().is_some_and(|runner| runner.has_ended().is_some());
-        if ended {
-            self.start();
-        }
-        ended
+    /// Starts a runner again that has ended by itself, as its pod would; answers why it had.
+    fn tend(&mut self) -> Option<String> {
+        let runner = self.runner.as_mut()?;
+        let status = runner.has_ended()?;
+        let reason = last_error(&runner.log()).unwrap_or_else(|| status.to_string());
+        self.start();
+        Some(reason)
     }
 
     /// The last lines of the runner's log.
@@ -177,8 +178,8 @@ pub struct Group {
     pub mode: Mode,
     /// Its runners; the second is behind the network that can be cut.
     pub seats: Vec<Seat>,
-    /// How often one of them had ended by itself and was started again.
-    pub restarts: usize,
+    /// Why each of them had ended that did so by itself, and was started again.
+    pub restarts: Vec<String>,
 }
 
 /// Where a group finds what is not Kafka.
@@ -211,7 +212,7 @@ impl Group {
             seats.push(seat(there, surroundings.network.inside()));
         }
         seats.iter_mut().for_each(Seat::start);
-        Self { mode, seats, restarts: 0 }
+        Self { mode, seats, restarts: Vec::new() }
     }
 
     /// Whether runners of it share the work.
@@ -233,7 +234,7 @@ impl Group {
 
     /// Starts runners again that have ended by themselves.
     pub fn tend(&mut self) {
-        self.restarts += self.seats.iter_mut().map(Seat::tend).filter(|ended| *ended).count();
+        self.restarts.extend(self.seats.iter_mut().filter_map(Seat::tend));
     }
 
     /// Ends its runners in order.
@@ -251,6 +252,14 @@ impl Group {
     pub fn last_words(&self) -> String {
         self.seats.iter().map(Seat::last_words).collect::<Vec<_>>().join("\n--\n")
     }
+}
+
+/// What a log says last at the level of errors.
+fn last_error(log: &str) -> Option<String> {
+    let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let error = lines.find(|line| line["level"] == "ERROR")?;
+    let texts = [&error["fields"]["message"], &error["message"], &error["fields"]["error"], &error["error"]];
+    Some(texts.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": "))
 }
 
 /// kill -9 of a process that may have ended.

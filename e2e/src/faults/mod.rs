@@ -112,7 +112,7 @@ async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started:
     stage.pass(REST).await;
     for group in &mut stage.groups {
         group.stop().await;
-        table.restarts += group.restarts;
+        table.restarts.append(&mut group.restarts);
     }
     let live = std::mem::take(&mut *stage.outlets.came.lock());
     let mut again = Came::new();

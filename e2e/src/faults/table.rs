@@ -33,8 +33,8 @@ pub struct Table {
     pub acknowledged: usize,
     /// Records that may have been taken or not.
     pub unknown: usize,
-    /// Runners that ended by themselves and were started again.
-    pub restarts: usize,
+    /// Why runners ended by themselves; each was started again.
+    pub restarts: Vec<String>,
     /// Records that a runner an hour ahead has caused, and one an hour behind.
     pub clocks: [usize; 2],
     /// How long all of it took.
@@ -135,10 +135,15 @@ impl fmt::Display for Table {
             self.lasted.as_secs_f64() / 60.0,
             self.acknowledged,
             self.unknown,
-            self.restarts,
+            self.restarts.len(),
             self.clocks[0],
             self.clocks[1]
         )?;
+        let mut reasons_to_end: BTreeMap<&str, usize> = BTreeMap::new();
+        self.restarts.iter().for_each(|reason| *reasons_to_end.entry(reason).or_default() += 1);
+        for (reason, times) in reasons_to_end {
+            writeln!(f, "ended by itself {times} times: {reason}")?;
+        }
         for (name, verdict) in self.end.iter().filter(|(_, verdict)| !verdict.is_good()) {
             writeln!(f, "{name}: {}", reasons(verdict))?;
         }
