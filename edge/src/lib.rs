@@ -31,3 +31,4 @@ mod upgrade;
 
 pub use config::Config;
 pub use server::{Error, serve};
+pub use stats::ALL as METRICS;

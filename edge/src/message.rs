@@ -25,7 +25,7 @@ impl Kind {
     pub const ALL: [Self; 3] = [Self::Price, Self::Article, Self::Candle];
 
     /// The name in streams, messages and metrics.
-    pub fn name(self) -> &'static str {
+    pub const fn name(self) -> &'static str {
         match self {
             Self::Price => "price",
             Self::Article => "article",

@@ -3,11 +3,27 @@
 //! Every metric is described here and nowhere else.
 
 use crate::message::Kind;
-use metrics::{Counter, Gauge, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Counter, Gauge, counter, gauge};
 use std::{
     sync::atomic::{AtomicBool, Ordering},
     time::{Duration, Instant},
 };
+use tidemill_service::metrics::{Metric, describe};
+
+const KIND: (&str, &[&str]) = ("kind", &[Kind::Price.name(), Kind::Article.name(), Kind::Candle.name()]);
+
+/// What an edge counts.
+pub const ALL: &[Metric] = &[
+    Metric::gauge("tidemill_edge_connections", &[], "Open WebSockets"),
+    Metric::gauge("tidemill_edge_redis_up", &[], "1 while the feed is connected to Redis"),
+    Metric::counter("tidemill_edge_entries_total", &[KIND], "Stream entries taken from Redis, by kind"),
+    Metric::counter("tidemill_edge_messages_sent_total", &[KIND], "Messages written to sockets, by kind"),
+    Metric::counter("tidemill_edge_skipped_total", &[], "Values replaced by a newer one before a client got them"),
+    Metric::counter("tidemill_edge_rejected_entries_total", &[], "Stream entries that could not be understood"),
+    Metric::counter("tidemill_edge_redis_reconnects_total", &[], "Connections to Redis that were lost"),
+    Metric::counter("tidemill_edge_resets_total", &[], "Times that every client was given snapshots anew"),
+    Metric::counter("tidemill_edge_refused_connections_total", &[], "Sockets refused at the connection limit"),
+];
 
 /// Handles to every metric, and what the process knows of itself.
 #[derive(Debug)]
@@ -36,7 +52,7 @@ pub struct Stats {
 impl Stats {
     /// Handles to the process's recorder, which should be installed before.
     pub fn new() -> Self {
-        describe();
+        describe(ALL);
         Self {
             skipped: counter!("tidemill_edge_skipped_total"),
             redis_reconnects: counter!("tidemill_edge_redis_reconnects_total"),
@@ -100,16 +116,4 @@ impl Stats {
     pub fn uptime(&self) -> Duration {
         self.started.elapsed()
     }
-}
-
-fn describe() {
-    describe_gauge!("tidemill_edge_connections", "Open WebSockets");
-    describe_gauge!("tidemill_edge_redis_up", "1 while the feed is connected to Redis");
-    describe_counter!("tidemill_edge_entries_total", "Stream entries taken from Redis, by kind");
-    describe_counter!("tidemill_edge_messages_sent_total", "Messages written to sockets, by kind");
-    describe_counter!("tidemill_edge_skipped_total", "Values replaced by a newer one before a client got them");
-    describe_counter!("tidemill_edge_rejected_entries_total", "Stream entries that could not be understood");
-    describe_counter!("tidemill_edge_redis_reconnects_total", "Connections to Redis that were lost");
-    describe_counter!("tidemill_edge_resets_total", "Times that every client was given snapshots anew");
-    describe_counter!("tidemill_edge_refused_connections_total", "Sockets refused at the connection limit");
 }

@@ -14,6 +14,7 @@ pub mod joining;
 pub mod journal;
 pub mod lease;
 pub mod load;
+pub mod metrics;
 pub mod observer;
 pub mod run;
 pub mod schedule;

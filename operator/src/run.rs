@@ -112,6 +112,7 @@ pub async fn run(args: Args) -> Result<()> {
     let stop = shutdown::on_signal();
     let listener =
         TcpListener::bind(args.admin_addr).await.with_context(|| format!("failed to listen on {}", args.admin_addr))?;
+    tidemill_service::metrics::describe(crate::metrics::ALL);
     let readiness = Readiness::default();
     let loads = Arc::new(Loads::default());
     let joins = Arc::new(Joins::default());

@@ -30,6 +30,7 @@ pub mod invocation;
 pub mod joining;
 pub mod lanes;
 pub mod membership;
+pub mod metrics;
 pub mod output;
 pub mod package;
 pub mod partition;

@@ -6,7 +6,7 @@ use crate::{
     consumer,
     decode::Decoder,
     encode::Encoder,
-    joining,
+    joining, metrics,
     output::KafkaSink,
     package,
     pipeline::Pipeline,
@@ -82,6 +82,7 @@ pub async fn run(args: Args) -> Result<()> {
         Code::Program { .. } | Code::Package(_) => None,
     };
     logging::init(args.log_format, &args.log_level)?;
+    tidemill_service::metrics::describe(metrics::ALL);
     config::supported(&config.plan)?;
     // Draining ends the work and not the process: its own token, so that a signal after it is
     // the first.
@@ -166,7 +167,7 @@ pub async fn run(args: Args) -> Result<()> {
         reporter.await.context("the reporter has panicked")?;
     }
     if failed.is_cancelled() {
-        bail!("the producer has failed for good; start the runner again");
+        bail!("the runner cannot go on, as logged before; start it again");
     }
     info!("runner stopped");
     Ok(())

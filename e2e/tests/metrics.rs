@@ -1,0 +1,73 @@
+//! What is counted is described: in `/metrics` of a runner at work, and in docs/metrics.md.
+
+use std::{collections::BTreeSet, fs};
+use tidemill_e2e::{
+    bed::{Bed, numbered},
+    kube,
+    runner::{Runner, echo, with},
+};
+use tidemill_service::metrics::table;
+
+#[test]
+fn the_document_has_what_the_programs_count() {
+    let path = kube::root().join("docs/metrics.md");
+    let committed = fs::read_to_string(&path).expect("the document is there");
+    let mut current = committed.clone();
+    let programs = [
+        ("runner", tidemill_runner::metrics::ALL),
+        ("operator", tidemill_operator::metrics::ALL),
+        ("edge", tidemill_edge::METRICS),
+    ];
+    for (name, all) in programs {
+        let (begin, end) = (format!("<!-- {name} -->\n"), format!("<!-- /{name} -->\n"));
+        let (before, rest) = current.split_once(&begin).expect("the document has a place for it");
+        let (_, after) = rest.split_once(&end).expect("its place has an end");
+        current = format!("{before}{begin}{}{end}{after}", table(all));
+    }
+    if std::env::var_os("WRITE").is_some() {
+        fs::write(&path, current).expect("the document can be written");
+        return;
+    }
+    assert!(committed == current, "docs/metrics.md is not current: run this test with WRITE=1");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_runner_at_work_counts_nothing_that_it_does_not_describe() {
+    let bed = Bed::start("described").await;
+    let (input, output) = (bed.topic("in", 3, &[]).await, bed.topic("out", 3, &[]).await);
+    let mut runner = Runner::start(&with(echo(&bed, &input, Some(&output)), "FAIL_ON", "0000002 "));
+    runner.report("its start", |report| report.ready).await;
+    let (_, at_rest) = runner.admin("/metrics").await;
+    bed.produce(&input, &numbered(30, 50, 3)).await;
+    bed.drained(&input, &input).await;
+    let (_, at_work) = runner.admin("/metrics").await;
+    runner.stop().await;
+
+    assert!(
+        counts(&at_work).any(|line| line == "tidemill_runner_records_total{outcome=\"dead_lettered\"} 1"),
+        "{at_work}"
+    );
+    let described = |text: &str| -> BTreeSet<String> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("# HELP "));
+        lines.filter_map(|line| line.split_whitespace().next()).map(str::to_owned).collect()
+    };
+    let (names, before) = (described(&at_work), described(&at_rest));
+    for line in counts(&at_work) {
+        let series = line.split(' ').next().expect("a name");
+        let family = series.split('{').next().expect("a name");
+        let of_histogram = ["_bucket", "_sum", "_count"].iter().find_map(|part| family.strip_suffix(part));
+        assert!(names.contains(family) || of_histogram.is_some_and(|name| names.contains(name)), "{line}");
+        // A series that begins with its first failure is no increase to whoever asks for one.
+        assert!(
+            of_histogram.is_some() || counts(&at_rest).any(|line| line.starts_with(&format!("{series} "))),
+            "{line}"
+        );
+    }
+    let missing: Vec<_> =
+        tidemill_runner::metrics::ALL.iter().filter(|metric| !names.contains(metric.name())).collect();
+    assert!(missing.is_empty() && before.len() + 1 >= names.len(), "{missing:?} {before:?}");
+}
+
+fn counts(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().filter(|line| !line.starts_with('#') && !line.is_empty())
+}

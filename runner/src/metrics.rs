@@ -1,0 +1,51 @@
+//! What a runner counts, for `/metrics` and for docs/metrics.md.
+
+use tidemill_service::metrics::Metric;
+
+/// All of it; each is counted where it happens.
+pub const ALL: &[Metric] = &[
+    Metric::counter(
+        "tidemill_runner_records_total",
+        &[("outcome", &["in", "out", "dropped", "dead_lettered"])],
+        "Records whose outcome is durable (in, or firings of a schedule); those produced to outputs (out), left out by the filter or the function (dropped), given up to the failure destination (dead_lettered)",
+    ),
+    Metric::counter(
+        "tidemill_runner_invocations_total",
+        &[("result", &["success", "error", "timeout", "crash"])],
+        "Invocations that ended, by how",
+    ),
+    Metric::histogram("tidemill_runner_invocation_seconds", &[], "How long the function worked on an invocation"),
+    Metric::counter(
+        "tidemill_runner_timeouts_total",
+        &[],
+        "Times that the function was killed because it took longer than spec.timeout",
+    ),
+    Metric::counter(
+        "tidemill_runner_init_failures_total",
+        &[],
+        "Starts of the function that failed before it asked for work",
+    ),
+    Metric::gauge("tidemill_runner_partitions", &[], "Partitions that are assigned to this replica"),
+    Metric::gauge(
+        "tidemill_runner_partitions_held",
+        &[],
+        "Partitions that wait for a record which takes long or fails again and again; /report names it",
+    ),
+    Metric::counter(
+        "tidemill_runner_partition_holds_total",
+        &[],
+        "Attempts at a dead letter that its topic refuses: the partition waits until the topic takes it",
+    ),
+    Metric::counter(
+        "tidemill_runner_archive_errors_total",
+        &[],
+        "Attempts to keep a failed record in S3 that failed: the partition waits until one succeeds",
+    ),
+    Metric::counter("tidemill_runner_rebalances_total", &[], "Times that this replica gave partitions back"),
+    Metric::counter("tidemill_runner_fetch_errors_total", &[], "Errors that came in place of records"),
+    Metric::counter(
+        "tidemill_runner_transactions_total",
+        &[("result", &["committed", "aborted"])],
+        "Transactions under exactlyOnce; one that is aborted is made again",
+    ),
+];
