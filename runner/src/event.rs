@@ -8,7 +8,7 @@ use base64_simd::STANDARD;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-/// Bytes of JSON around a record's base64.
+/// Bytes of JSON around a record's base64, beside its topic.
 const AROUND: usize = 160;
 
 /// The JSON of the event for `records`.
@@ -18,7 +18,8 @@ const AROUND: usize = 160;
 #[must_use]
 pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
     let bytes: usize = records.iter().map(|record| record.size() as usize).sum();
-    let mut out = Vec::with_capacity(bytes / 3 * 4 + records.len() * AROUND + 256);
+    let topic = records.iter().map(|record| record.topic.len()).max().unwrap_or_default();
+    let mut out = Vec::with_capacity(bytes / 3 * 4 + records.len() * (AROUND + topic) + 256);
     out.extend_from_slice(br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"#);
     text(&mut out, bootstrap_servers);
     out.extend_from_slice(br#","records":{"#);

@@ -14,7 +14,10 @@ use tidemill_kafka::{
 };
 use tidemill_runner::config::Config;
 
-const RECORDS: usize = 1_000_000;
+/// Long enough that the start of a runner, and the first fetches of a consumer, do not count.
+const RECORDS: usize = PASSES * PASS;
+const PASSES: usize = 3;
+const PASS: usize = 1_000_000;
 const SIZE: usize = 200;
 const PARTITIONS: i32 = 6;
 const BATCH: u32 = 1_000;
@@ -24,7 +27,7 @@ pub async fn measure() -> Vec<Figure> {
     let input = bed.topic("in", PARTITIONS, &[]).await;
     let output = bed.topic("out", PARTITIONS, &[]).await;
     println!("{RECORDS} records of {SIZE} B, {PARTITIONS} partitions, batches of {BATCH}");
-    bed.produce(&input, &numbered(RECORDS, SIZE, PARTITIONS)).await;
+    fill(&bed, &input).await;
 
     // The first pass warms the broker up.
     bare(&bed, &input).await;
@@ -61,13 +64,18 @@ pub async fn measure() -> Vec<Figure> {
 pub async fn profile() {
     let bed = Bed::start("profile").await;
     let input = bed.topic("in", PARTITIONS, &[]).await;
-    for _ in 0..3 {
-        bed.produce(&input, &numbered(RECORDS, SIZE, PARTITIONS)).await;
-    }
+    fill(&bed, &input).await;
     let mut config = with(echo(&bed, &input, None), "ANSWER", "null");
     trigger(&mut config).batch.max_records = BATCH;
-    let (rate, took) = work(&config, 3 * RECORDS).await;
+    let (rate, took) = work(&config, RECORDS).await;
     println!("{rate:.0} records/s, {took}");
+}
+
+async fn fill(bed: &Bed, topic: &str) {
+    let records = numbered(PASS, SIZE, PARTITIONS);
+    for _ in 0..PASSES {
+        bed.produce(topic, &records).await;
+    }
 }
 
 async fn bare(bed: &Bed, topic: &str) -> f64 {
@@ -101,12 +109,15 @@ fn consume(connection: &Connection, topic: &str) -> f64 {
 /// and the broker took for them.
 async fn work(config: &Config, records: usize) -> (f64, String) {
     let mut runner = Runner::start(config);
-    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
+    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals;
     let programs = Programs::of(&runner);
     let (started, worked) = (Instant::now(), programs.cpu());
-    runner.report("all the work", |report| report.totals.r#in >= records as u64).await;
-    let done = (records as u64 - before) as f64;
-    let rate = done / started.elapsed().as_secs_f64();
+    let after = runner.report("all the work", |report| report.totals.r#in >= records as u64).await.totals;
+    let elapsed = started.elapsed().as_secs_f64();
+    let done = (records as u64 - before.r#in) as f64;
+    let rate = done / elapsed;
+    // What is left to one, for each of `concurrency`, is the time in which the function waits for its next event.
+    let busy = (after.busy_seconds - before.busy_seconds) / elapsed;
     let cpu: Vec<String> = programs
         .cpu()
         .iter()
@@ -114,7 +125,7 @@ async fn work(config: &Config, records: usize) -> (f64, String) {
         .map(|((name, after), (_, before))| format!("{name} {:.2}", (after - before) / done * 1e6))
         .collect();
     let took = format!(
-        "{}; runner {} MiB, function {} MiB",
+        "{}; function at work {busy:.2}; runner {} MiB, function {} MiB",
         cpu.join(", "),
         programs.runner.peak(),
         programs.functions.peak()
