@@ -97,7 +97,7 @@ async fn a_partition_is_given_back_when_its_outputs_are_delivered() {
     first.report("all four", |report| report.totals.invocations >= 4).await;
     let second = Runner::start(&config);
     until("the first to give back", PATIENCE, async || first.log().contains("\"revoked\"").then_some(())).await;
-    tokio::time::sleep(Duration::from_secs(10)).await;
+    tokio::time::sleep(Duration::from_secs(8)).await;
     bed.configure(&output, "min.insync.replicas", "1").await;
     bed.drained(&input, &input).await;
     let (first, second) = (first.stop().await, second.stop().await);

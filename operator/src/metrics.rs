@@ -12,7 +12,7 @@ pub const ALL: &[Metric] = &[
     Metric::gauge(
         "tidemill_operator_desired_replicas",
         &[("function", &[])],
-        "Replicas that a Function should have; status.reason says why",
+        "Replicas that a Function on Kafka should have; status.reason says why",
     ),
     Metric::gauge(
         "tidemill_operator_lag",
@@ -28,17 +28,17 @@ pub const ALL: &[Metric] = &[
     Metric::counter(
         "tidemill_operator_wakes_missed_total",
         &[],
-        "Functions without replicas whose records were found by a look and not by the watch on their topics",
+        "Functions at rest that got work without the watch on their topics saying so: a look found their records, or somebody else scaled them",
     ),
     Metric::counter(
         "tidemill_operator_reconcile_errors_total",
         &[("kind", &["Function"])],
-        "Reconciles that failed and are tried again",
+        "Reconciles of Functions that failed and are tried again",
     ),
     Metric::counter(
         "tidemill_operator_applied_total",
         &[("kind", &["Deployment", "FunctionStatus"])],
-        "Objects that were written to the API server",
+        "Deployments and statuses of Functions that were written to the API server",
     ),
     Metric::counter(
         "tidemill_operator_api_requests_total",

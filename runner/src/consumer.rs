@@ -27,7 +27,7 @@ use std::{
 };
 use tidemill_api::{Start, plan::KafkaPlan};
 use tidemill_kafka::{Begin, Connection, DELIVERY_TIMEOUT, PartitionQueue, begin_group};
-use tokio::{runtime::Handle, task::JoinHandle};
+use tokio::{runtime::Handle, task::JoinHandle, time::sleep_until};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, error, info, warn};
 
@@ -36,14 +36,22 @@ pub type Consumer = StreamConsumer<Context>;
 /// The records of one partition.
 pub type Queue = PartitionQueue<Context>;
 
-/// How long a partition may take to drain, beside an invocation and the delivery of its outputs: what the
-/// producer still sends after that would come out behind what the next owner does.
+/// How long a partition may take to drain, beside an invocation, until it sends nothing more.
 const DRAIN: Duration = Duration::from_secs(5);
+/// How long what it has sent may be on its way: a partition that moved before that would have it come
+/// out behind what its next owner does. librdkafka looks once a second for what has taken too long.
+const UNDERWAY: Duration = DELIVERY_TIMEOUT.saturating_add(Duration::from_secs(2));
 /// How long a last commit is tried, and how often.
 const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
 const COMMIT_PAUSE: Duration = Duration::from_millis(20);
 /// How long the group may not know the member: so long it may take to hear of it and to join again.
 const EXPELLED: Duration = Duration::from_secs(20);
+
+/// The longest that it takes to give back partitions of a function with that time-out.
+#[must_use]
+pub fn longest_drain(timeout: Duration) -> Duration {
+    timeout + DRAIN + UNDERWAY
+}
 
 /// What the consumer's callbacks act on.
 pub struct Context {
@@ -51,7 +59,8 @@ pub struct Context {
     runtime: Handle,
     start: Box<dyn Fn(Assigned) -> JoinHandle<()> + Send + Sync>,
     tasks: Mutex<HashMap<(String, i32), Task>>,
-    drain: Duration,
+    /// The function's own.
+    timeout: Duration,
     /// Cancelled when the broker does not know the protocol.
     unknown: CancellationToken,
     /// Since when every commit is refused because the group does not know the member.
@@ -67,10 +76,12 @@ struct Assigned {
     queue: Queue,
     consumer: Arc<Consumer>,
     stop: CancellationToken,
+    late: CancellationToken,
 }
 
 struct Task {
     stop: CancellationToken,
+    late: CancellationToken,
     done: JoinHandle<()>,
 }
 
@@ -111,7 +122,7 @@ async fn session<S: Sink>(
 ) -> Result<bool, tidemill_kafka::Error> {
     let context = Context::new(connection, plan, pipeline.clone(), failed.clone());
     let refused = |source| tidemill_kafka::Error::Client { bootstrap: connection.bootstrap().to_owned(), source };
-    let config = membership::config(connection, plan, context.drain, protocol);
+    let config = membership::config(connection, plan, longest_drain(context.timeout), protocol);
     let consumer: Consumer = config.create_with_context(context).map_err(refused)?;
     let consumer = Arc::new(consumer);
     consumer.context().own.get_or_init(|| Arc::downgrade(&consumer));
@@ -216,13 +227,14 @@ impl Context {
     ) -> Self {
         let plan = Arc::new(plan.clone());
         let transactional = pipeline.plan.exactly_once().then(|| connection.clone());
-        let drain = pipeline.plan.timeout + DELIVERY_TIMEOUT + DRAIN;
+        let timeout = pipeline.plan.timeout;
         let ending = failed.clone();
         let start = move |assigned| {
-            let Assigned { topic, number, queue, consumer, stop } = assigned;
+            let Assigned { topic, number, queue, consumer, stop, late } = assigned;
             let (pipeline, plan, failed) = (pipeline.clone(), plan.clone(), failed.clone());
             let (panicked, transactional) = (failed.clone(), transactional.clone());
-            let work = Partition { topic, number, queue, consumer, pipeline, plan, transactional, stop, failed }.run();
+            let work =
+                Partition { topic, number, queue, consumer, pipeline, plan, transactional, stop, late, failed }.run();
             tokio::spawn(async move {
                 // Nobody else would hear of it, and the partition would stand still.
                 if AssertUnwindSafe(work).catch_unwind().await.is_err() {
@@ -235,7 +247,7 @@ impl Context {
             own: OnceLock::new(),
             runtime: Handle::current(),
             tasks: Mutex::default(),
-            drain,
+            timeout,
             unknown: CancellationToken::new(),
             expelled: Mutex::default(),
             failed: ending,
@@ -252,8 +264,15 @@ impl Context {
         for task in &tasks {
             task.stop.cancel();
         }
+        let begun = tokio::time::Instant::now();
+        let all_late: Vec<_> = tasks.iter().map(|task| task.late.clone()).collect();
+        let late = async {
+            sleep_until(begun + self.timeout + DRAIN).await;
+            all_late.iter().for_each(CancellationToken::cancel);
+            std::future::pending().await
+        };
         let drained = async {
-            let deadline = tokio::time::Instant::now() + self.drain;
+            let deadline = begun + longest_drain(self.timeout);
             for mut task in tasks {
                 if tokio::time::timeout_at(deadline, &mut task.done).await.is_err() {
                     warn!("a partition did not drain in time; its batch will be repeated");
@@ -262,7 +281,12 @@ impl Context {
                 }
             }
         };
-        self.runtime.block_on(drained);
+        self.runtime.block_on(async {
+            tokio::select! {
+                () = drained => {}
+                () = late => {}
+            }
+        });
     }
 
     /// A coordinator that took over may have forgotten the member; librdkafka then hears of it only
@@ -365,12 +389,19 @@ impl ConsumerContext for Context {
                         error!(topic, partition = number, "the partition has no queue");
                         continue;
                     };
-                    let stop = CancellationToken::new();
+                    let (stop, late) = <(CancellationToken, CancellationToken)>::default();
                     let _entered = self.runtime.enter();
                     let (name, owner) = (topic.clone(), consumer.clone());
-                    let done =
-                        (self.start)(Assigned { topic: name, number, queue, consumer: owner, stop: stop.clone() });
-                    self.tasks.lock().insert((topic, number), Task { stop, done });
+                    let (stops, lates) = (stop.clone(), late.clone());
+                    let done = (self.start)(Assigned {
+                        topic: name,
+                        number,
+                        queue,
+                        consumer: owner,
+                        stop: stops,
+                        late: lates,
+                    });
+                    self.tasks.lock().insert((topic, number), Task { stop, late, done });
                 }
                 metrics::gauge!("tidemill_runner_partitions").set(self.tasks.lock().len() as f64);
             }

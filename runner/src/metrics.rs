@@ -18,12 +18,12 @@ pub const ALL: &[Metric] = &[
     Metric::counter(
         "tidemill_runner_timeouts_total",
         &[],
-        "Times that the function was killed because it took longer than spec.timeout",
+        "Times that the function took longer than spec.timeout, for which it is killed",
     ),
     Metric::counter(
         "tidemill_runner_init_failures_total",
         &[],
-        "Starts of the function that failed before it asked for work",
+        "Starts of the function that failed before it asked for work; of an image's container those that it reported itself (its restarts are the pod's)",
     ),
     Metric::gauge("tidemill_runner_partitions", &[], "Partitions that are assigned to this replica"),
     Metric::gauge(
@@ -34,14 +34,14 @@ pub const ALL: &[Metric] = &[
     Metric::counter(
         "tidemill_runner_partition_holds_total",
         &[],
-        "Attempts at a dead letter that its topic refuses: the partition waits until the topic takes it",
+        "Attempts at a dead letter that its topic refuses: the partition waits until the topic takes it (under exactlyOnce the runner ends instead)",
     ),
     Metric::counter(
         "tidemill_runner_archive_errors_total",
         &[],
         "Attempts to keep a failed record in S3 that failed: the partition waits until one succeeds",
     ),
-    Metric::counter("tidemill_runner_rebalances_total", &[], "Times that this replica gave partitions back"),
+    Metric::counter("tidemill_runner_rebalances_total", &[], "Times that partitions were taken from this replica"),
     Metric::counter("tidemill_runner_fetch_errors_total", &[], "Errors that came in place of records"),
     Metric::counter(
         "tidemill_runner_transactions_total",

@@ -50,7 +50,7 @@ impl<S: Sink> Route<'_, S> {
         if records.is_empty() {
             return Ok(Ok(()));
         }
-        match persist(self.outputs, records, stop).await {
+        match self.persist(self.outputs, records, stop).await {
             Ok(()) => {
                 self.tally.count(Counted::Produced, records.len());
                 Ok(Ok(()))
@@ -66,7 +66,7 @@ impl<S: Sink> Route<'_, S> {
     /// When it stopped before the brokers have them.
     pub async fn bury(&self, letters: &[OutRecord], stop: &CancellationToken) -> Result<(), Unsettled> {
         loop {
-            match persist(self.dead_letters, letters, stop).await {
+            match self.persist(self.dead_letters, letters, stop).await {
                 Ok(()) => return Ok(()),
                 Err(Persist::Unsettled(unsettled)) => return Err(unsettled),
                 Err(Persist::Refused(refused)) => {
@@ -84,20 +84,63 @@ impl<S: Sink> Route<'_, S> {
             }
         }
     }
-}
 
-/// Produces until the brokers have the records.
-async fn persist<S: Sink>(sink: &S, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
-    let mut pauses = Pauses::default();
-    loop {
-        match sink.produce(records).await {
-            Ok(()) => return Ok(()),
-            Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
-            Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
-            Err(error @ output::Error::Unavailable { .. }) => {
-                warn!(%error, retry_in = ?pauses.length(), "records are not produced yet");
-                pauses.wait(stop).await.map_err(Persist::Unsettled)?;
+    /// Produces until the brokers have the records.
+    async fn persist(&self, sink: &S, records: &[OutRecord], stop: &CancellationToken) -> Result<(), Persist> {
+        let mut pauses = Pauses::default();
+        loop {
+            if self.turn.is_late() {
+                return Err(Persist::Unsettled(Unsettled::Stopped));
+            }
+            match sink.produce(records).await {
+                Ok(()) => return Ok(()),
+                Err(error @ output::Error::Refused { .. }) => return Err(Persist::Refused(error)),
+                Err(error @ output::Error::Fatal(_)) => return Err(Persist::Unsettled(Unsettled::Producer(error))),
+                Err(error @ output::Error::Unavailable { .. }) => {
+                    warn!(%error, retry_in = ?pauses.length(), "records are not produced yet");
+                    pauses.wait(stop).await.map_err(Persist::Unsettled)?;
+                }
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Route;
+    use crate::{
+        output::{Error, Sink},
+        pipeline::Unsettled,
+        record::OutRecord,
+        stats::Stats,
+        turn::Turn,
+    };
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
+
+    #[derive(Default)]
+    struct Sent(AtomicUsize);
+
+    impl Sink for Sent {
+        async fn produce(&self, records: &[OutRecord]) -> Result<(), Error> {
+            self.0.fetch_add(records.len(), Ordering::Relaxed);
+            Ok(())
+        }
+    }
+
+    #[tokio::test]
+    async fn nothing_is_sent_that_would_arrive_behind_the_next_owner() {
+        let (sink, stats, late, stop) =
+            (Sent::default(), Stats::default(), CancellationToken::new(), CancellationToken::new());
+        let turn = Turn::after(None, watch::Sender::default(), late.clone());
+        let route = Route { outputs: &sink, dead_letters: &sink, tally: &stats, turn: &turn };
+        let records = [OutRecord::default()];
+        stop.cancel();
+        assert!(matches!(route.produce(&records, &stop).await, Ok(Ok(()))), "what has begun may end");
+        late.cancel();
+        assert!(matches!(route.produce(&records, &stop).await, Err(Unsettled::Stopped)));
+        assert!(matches!(route.bury(&records, &stop).await, Err(Unsettled::Stopped)));
+        assert_eq!((sink.0.into_inner(), stats.watch().borrow().out), (1, 1));
     }
 }

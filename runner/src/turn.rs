@@ -17,6 +17,7 @@ pub struct Turn {
     before: Option<watch::Receiver<Stage>>,
     own: watch::Sender<Stage>,
     resting: watch::Sender<usize>,
+    late: CancellationToken,
 }
 
 /// How far a batch is.
@@ -45,10 +46,17 @@ impl Before {
 
 impl Turn {
     /// The place after that batch, where there is one; `resting` is how many of the partition rest
-    /// between two attempts, for whoever could work meanwhile.
+    /// between two attempts, for whoever could work meanwhile; `late` is cancelled when nothing more
+    /// may be sent.
     #[must_use]
-    pub fn after(before: Option<Before>, resting: watch::Sender<usize>) -> Self {
-        Self { before: before.map(|before| before.0), own: watch::Sender::default(), resting }
+    pub fn after(before: Option<Before>, resting: watch::Sender<usize>, late: CancellationToken) -> Self {
+        Self { before: before.map(|before| before.0), own: watch::Sender::default(), resting, late }
+    }
+
+    /// Whether what is sent now could still be on its way when the partition has its next owner.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.late.is_cancelled()
     }
 
     /// For the next batch.
@@ -116,9 +124,10 @@ mod tests {
     use crate::pipeline::Unsettled;
     use futures::FutureExt;
     use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
 
     fn after(before: Before) -> Turn {
-        Turn::after(Some(before), watch::Sender::default())
+        Turn::after(Some(before), watch::Sender::default(), CancellationToken::new())
     }
 
     #[tokio::test]

@@ -3,12 +3,15 @@
 //! One recorder a process: a second `install` answers the first one's handle.
 
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
-use std::sync::OnceLock;
+use std::{sync::OnceLock, time::Duration};
 
 static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
 
 /// Upper bounds in seconds for every histogram whose name ends in `_seconds`.
 const SECONDS: [f64; 14] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0, 300.0];
+
+/// How often samples become counts.
+const UPKEEP: Duration = Duration::from_secs(5);
 
 /// Installs the recorder, or answers the one already there.
 ///
@@ -17,11 +20,23 @@ const SECONDS: [f64; 14] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.025, 0.05, 0.1
 pub fn install() -> PrometheusHandle {
     HANDLE
         .get_or_init(|| {
-            PrometheusBuilder::new()
+            let handle = PrometheusBuilder::new()
                 .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &SECONDS)
                 .expect("the bucket list is not empty")
                 .install_recorder()
-                .expect("no other metrics recorder is installed in this process")
+                .expect("no other metrics recorder is installed in this process");
+            let upkept = handle.clone();
+            // Samples of histograms are kept one by one until somebody asks, and perhaps nobody does.
+            std::thread::Builder::new()
+                .name("metrics".to_owned())
+                .spawn(move || {
+                    loop {
+                        std::thread::sleep(UPKEEP);
+                        upkept.run_upkeep();
+                    }
+                })
+                .expect("the system has room for a thread");
+            handle
         })
         .clone()
 }

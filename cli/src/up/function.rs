@@ -9,13 +9,16 @@ use std::{
 };
 use tidemill_api::plan::Plan;
 use tidemill_autoscaler::{Decision, Look, Partition, Rest, Rules, Tracker, Work};
-use tidemill_runner::{report::Report, stats::Totals};
+use tidemill_runner::{consumer, report::Report, stats::Totals};
 use tidemill_service::child::Launcher;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 /// Pauses before a replica that ended by itself is started again: doubled up to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+
+/// How long a replica has to end when its partitions are given back.
+const GRACE: Duration = Duration::from_secs(10);
 
 /// A function of the run.
 #[derive(Debug)]
@@ -203,9 +206,14 @@ impl Function {
         Ok(())
     }
 
+    /// Tells all replicas to stop.
+    pub fn begin_to_stop(&mut self) {
+        self.set(0);
+    }
+
     /// Stops all replicas and answers what was done in the run.
     pub async fn stop(&mut self) -> Totals {
-        self.set(0);
+        self.begin_to_stop();
         while let Some(totals) = self.stopping.join_next().await {
             match totals {
                 Ok(totals) => self.ended += totals,
@@ -217,7 +225,7 @@ impl Function {
 
     fn set(&mut self, replicas: usize) {
         self.wanted = replicas;
-        let patience = self.plan.timeout + Duration::from_secs(10);
+        let patience = consumer::longest_drain(self.plan.timeout) + GRACE;
         while self.replicas.len() > replicas {
             if let Some(replica) = self.replicas.pop() {
                 info!(

@@ -208,6 +208,8 @@ impl<'a> Run<'a> {
         self.stop.cancel();
         self.companions.stop().await?;
         let mut totals = Vec::new();
+        // All at once: without Kafka each may take its time.
+        self.functions.iter_mut().for_each(Function::begin_to_stop);
         for function in &mut self.functions {
             totals.push((function.plan.name.clone(), function.stop().await));
         }

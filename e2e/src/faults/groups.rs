@@ -159,7 +159,9 @@ impl Seat {
     fn tend(&mut self) -> Option<String> {
         let runner = self.runner.as_mut()?;
         let status = runner.has_ended()?;
-        let reason = last_error(&runner.log()).unwrap_or_else(|| status.to_string());
+        // Whoever was killed did not end for what it said before.
+        let said = status.code().and_then(|_| last_error(&runner.log()));
+        let reason = format!("{status}: {}", said.unwrap_or_default());
         self.start();
         Some(reason)
     }
@@ -254,11 +256,13 @@ impl Group {
     }
 }
 
-/// What a log says last at the level of errors.
+/// What a log says last at the level of errors; else what the program ended with.
 fn last_error(log: &str) -> Option<String> {
     let mut lines = log.lines().rev().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let error = lines.find(|line| line["level"] == "ERROR")?;
-    let texts = [&error["fields"]["message"], &error["message"], &error["fields"]["error"], &error["error"]];
+    let Some(error) = lines.find(|line| line["level"] == "ERROR") else {
+        return log.lines().rev().find(|line| line.starts_with("Error: ")).map(str::to_owned);
+    };
+    let texts = [&error["message"], &error["error"]];
     Some(texts.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": "))
 }
 

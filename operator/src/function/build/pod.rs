@@ -11,19 +11,21 @@ use super::{ADMIN_PORT, RUNTIME_API, environment, selector};
 use crate::{context::Settings, function::validate::Validated};
 use serde_json::{Value, json};
 use tidemill_api::Function;
-use tidemill_kafka::DELIVERY_TIMEOUT;
-use tidemill_runner::config::{Code, Config, OtherCluster};
+use tidemill_runner::{
+    config::{Code, Config, OtherCluster},
+    consumer,
+};
 
 /// Who runs in a pod: nobody in particular.
 const USER: i64 = 65532;
-/// Seconds that a pod has to end beyond the function's timeout and the delivery of its outputs.
+/// Seconds that a pod has to end when its partitions are given back: commits, and the end of its processes.
 const GRACE: u64 = 15;
 
 /// The pods' template.
 pub fn template(function: &Function, validated: &Validated, settings: &Settings) -> Value {
     let spec = &function.spec;
     let plan = &validated.plan;
-    let grace = (plan.timeout + DELIVERY_TIMEOUT).as_secs() + GRACE;
+    let grace = consumer::longest_drain(plan.timeout).as_secs() + GRACE;
     let mut runner = runner(function, validated, settings);
     let containers = match &spec.image {
         Some(image) => {
