@@ -70,15 +70,8 @@ pub struct Partition<S> {
     pub failed: CancellationToken,
 }
 
-/// What is not in work any more.
-struct Done {
-    ticket: Ticket,
-    offsets: Vec<i64>,
-    /// Whether it had rested before.
-    returned: bool,
-    /// What of it rests before another attempt.
-    settled: Result<Vec<retry::Again>, Unsettled>,
-}
+/// What is not in work any more: its offsets, and what of it rests before another attempt.
+type Done = (Ticket, Vec<i64>, Result<Vec<retry::Again>, Unsettled>);
 
 /// How far a partition is.
 struct Work {
@@ -87,8 +80,6 @@ struct Work {
     watermark: Watermark,
     /// Batches in work: how each ended.
     batches: JoinSet<Done>,
-    /// How many of them have rested before.
-    returned: usize,
     /// How many of them rest, and keep their place meanwhile.
     resting: watch::Sender<usize>,
     /// The last of them, where the next one follows it.
@@ -124,7 +115,6 @@ impl<S: Sink> Partition<S> {
             lanes: Lanes::new(ordering),
             watermark: Watermark::default(),
             batches: JoinSet::new(),
-            returned: 0,
             resting: watch::Sender::new(0),
             before: None,
             again: Resting::default(),
@@ -143,11 +133,10 @@ impl<S: Sink> Partition<S> {
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let rest = if ordering == Ordering::Partition { 0 } else { *resting.borrow_and_update() };
-            let busy = |work: &Work| work.batches.len().saturating_sub(work.returned + rest);
-            let free = |work: &Work| busy(work) < abreast && work.batches.len() < 2 * abreast + RESTING;
-            // What has rested has places of its own: it is little, and holds up nobody else while its
-            // dead letters are on their way.
-            let free_again = |work: &Work| work.returned < abreast;
+            let busy = |work: &Work| work.batches.len().saturating_sub(rest);
+            let free = |work: &Work| busy(work) < abreast && work.batches.len() < abreast + RESTING;
+            // What has rested has a place of its own: it is little, and others wait for it.
+            let free_again = |work: &Work| busy(work) <= abreast;
             while free_again(&work) && self.hand_out_again(&mut work, ordering)
                 || free(&work) && self.is_due(&work) && self.hand_out(&mut work, ordering, transactions.as_ref())
             {
@@ -221,8 +210,7 @@ impl<S: Sink> Partition<S> {
         let (transactions, stop) = (transactions.clone(), self.stop.clone());
         work.batches.spawn(async move {
             let passed = transactions.pass(reached, &stop).await;
-            let settled = passed.map(|()| Vec::new());
-            Done { ticket: Ticket::default(), offsets: Vec::new(), returned: false, settled }
+            (Ticket::default(), Vec::new(), passed.map(|()| Vec::new()))
         });
     }
 
@@ -265,7 +253,7 @@ impl<S: Sink> Partition<S> {
             if settled.as_ref().is_ok_and(|again| again.is_empty() || ordering != Ordering::Partition) {
                 turn.settled();
             }
-            Done { ticket, offsets, returned: false, settled }
+            (ticket, offsets, settled)
         });
         true
     }
@@ -277,22 +265,20 @@ impl<S: Sink> Partition<S> {
         let offsets = retry::records(&stack).map(|record| record.offset).collect();
         let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());
         let turn = Turn::after(None, work.resting.clone(), self.late.clone());
-        work.returned += 1;
         work.batches.spawn(async move {
             let settled = pipeline.resume(stack, ordering, &turn, &stop).await;
-            Done { ticket, offsets, returned: true, settled }
+            (ticket, offsets, settled)
         });
         true
     }
 
     /// Takes in how a batch ended; `false` ends the task.
     fn done(&self, work: &mut Work, done: Result<Done, JoinError>) -> bool {
-        let Done { mut ticket, mut offsets, returned, settled } = match done {
+        let (mut ticket, mut offsets, settled) = match done {
             Ok(done) => done,
             Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
             Err(_cancelled) => return false,
         };
-        work.returned -= usize::from(returned);
         let again = match settled {
             Ok(again) => again,
             Err(unsettled) => {
