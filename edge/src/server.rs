@@ -68,7 +68,6 @@ pub enum Error {
 /// # Errors
 /// When a setting can't be used. Nothing that happens later ends it.
 pub async fn serve(config: Config, listener: TcpListener, shutdown: CancellationToken) -> Result<(), Error> {
-    tidemill_service::metrics::install();
     let client = redis::Client::open(config.redis_url)?;
     let stats = Arc::new(Stats::new());
     let hub = Hub::new(config.max_broadcast_rate, Arc::clone(&stats));

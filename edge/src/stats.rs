@@ -50,7 +50,7 @@ pub struct Stats {
 }
 
 impl Stats {
-    /// Handles to the process's recorder, which should be installed before.
+    /// Handles to the process's recorder.
     pub fn new() -> Self {
         describe(ALL);
         Self {

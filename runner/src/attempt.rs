@@ -8,6 +8,7 @@ use crate::{
     invocation::{Failed, Outcome},
     output::Sink,
     pipeline::{Pipeline, Unsettled},
+    record::Record,
     retry::{Next, Work},
     route::Route,
     stats::Counted,
@@ -71,7 +72,8 @@ impl<S: Sink> Pipeline<S> {
                 route.turn.come().await?;
             }
             let early = route.turn.is_early();
-            let answer = match self.answer(&work, stop).await {
+            let event = event::kafka(&work.records, &self.bootstrap_servers);
+            let answer = match self.answer(event.into(), &work.records, stop).await {
                 Err(Unsettled::Stopped) => return Ok(Attempt::Stopped(work)),
                 answer => answer?,
             };
@@ -108,24 +110,30 @@ impl<S: Sink> Pipeline<S> {
         Ok(Attempt::Failed(next, Failures::Each(answer.failures.into_values().collect())))
     }
 
-    /// What the function makes of the records; the inner error is why it has failed with them.
-    async fn answer(&self, work: &Work, stop: &CancellationToken) -> Result<Result<Answer, Failure>, Unsettled> {
+    /// What the function makes of an event, of records or of a schedule; the inner error is why it has
+    /// failed with it.
+    pub(crate) async fn answer(
+        &self,
+        event: Bytes,
+        records: &[Record],
+        stop: &CancellationToken,
+    ) -> Result<Result<Answer, Failure>, Unsettled> {
         // Before the function is called: without them its answer would be for nothing.
         let encodings = match self.encodings().await {
             Ok(encodings) => encodings,
             Err(failure) => return Ok(Err(failure)),
         };
-        let payload = Bytes::from(event::kafka(&work.records, &self.bootstrap_servers));
-        let body = match self.invoke(payload, work.records.len(), stop).await {
+        // A firing counts as one.
+        let body = match self.invoke(event, records.len().max(1), stop).await {
             Ok(body) => body,
             Err(Failed::Stopping) => return Err(Unsettled::Stopped),
             Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
         };
-        let answer = answer::read(&body, &work.records, self.plan.output.as_ref(), &encodings);
+        let answer = answer::read(&body, records, self.plan.output.as_ref(), &encodings);
         Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
     }
 
-    pub(crate) async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {
+    async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {
         let id = uuid::Uuid::new_v4().to_string();
         let (outcome, busy) = self.pool.invoke(id, payload, stop).await;
         let result = match &outcome {
@@ -140,7 +148,7 @@ impl<S: Sink> Pipeline<S> {
     }
 
     /// The schemas of the topics that the function writes to.
-    pub(crate) async fn encodings(&self) -> Result<Encodings, Failure> {
+    async fn encodings(&self) -> Result<Encodings, Failure> {
         match &self.encoder {
             Some(encoder) => encoder.schemas().await,
             None => Ok(Encodings::default()),

@@ -17,9 +17,8 @@ const AROUND: usize = 160;
 /// has base64 allocated as a string first, takes longer than all else the runner does with them.
 #[must_use]
 pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
-    let bytes: usize = records.iter().map(|record| record.size() as usize).sum();
-    let topic = records.iter().map(|record| record.topic.len()).max().unwrap_or_default();
-    let mut out = Vec::with_capacity(bytes / 3 * 4 + records.len() * (AROUND + topic) + 256);
+    let room = |record: &Record| record.size() as usize / 3 * 4 + record.topic.len() + AROUND;
+    let mut out = Vec::with_capacity(records.iter().map(room).sum::<usize>() + 256);
     out.extend_from_slice(br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"#);
     text(&mut out, bootstrap_servers);
     out.extend_from_slice(br#","records":{"#);

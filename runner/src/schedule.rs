@@ -5,10 +5,8 @@
 //! posted again after its outcome, by a clock that took over from another, is not fired twice.
 
 use crate::{
-    answer,
     event::ScheduledEvent,
     failure::Failure,
-    invocation::Failed,
     output::Sink,
     pipeline::{Pipeline, Unsettled},
     record::Record,
@@ -71,21 +69,12 @@ impl<S: Sink> Pipeline<S> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let outcome = match self.encodings().await {
-                Ok(encodings) => Ok((self.invoke(payload.clone(), 1, stop).await, encodings)),
-                Err(failure) => Err(failure),
-            };
-            let failure = match outcome {
+            let failure = match self.answer(payload.clone(), &[], stop).await? {
                 Err(failure) => failure,
-                Ok((Err(Failed::Stopping), _)) => return Err(Unsettled::Stopped),
-                Ok((Ok(body), encodings)) => match answer::read(&body, &[], self.plan.output.as_ref(), &encodings) {
-                    Ok(answer) => match route.produce(&answer.outputs, stop).await? {
-                        Ok(()) => break,
-                        Err(refused) => Failure::new("OutputRefused", refused),
-                    },
-                    Err(error) => Failure::new("InvalidAnswer", error),
+                Ok(answer) => match route.produce(&answer.outputs, stop).await? {
+                    Ok(()) => break,
+                    Err(refused) => Failure::new("OutputRefused", refused),
                 },
-                Ok((Err(failed), _)) => Failure::new(failed.kind(), &failed),
             };
             if attempts < self.plan.retry.attempts {
                 warn!(attempts, reason = failure.message, "attempt failed, will retry");

@@ -110,7 +110,7 @@ impl<'a> Run<'a> {
         let companions =
             Companions::start(&folder.local, &folder.path, &logs, &state.folder("ports")?, names, up.once).await?;
 
-        // What the runners keep failed records in S3 by, and functions find their services.
+        // By this the runners keep failed records in S3, and functions find their services.
         let own = services.environment();
         let mut defaults = own.clone();
         for (name, value) in &folder.local.env {

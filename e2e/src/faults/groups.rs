@@ -161,9 +161,8 @@ impl Seat {
         let status = runner.has_ended()?;
         // Whoever was killed did not end for what it said before.
         let said = status.code().and_then(|_| last_error(&runner.log()));
-        let reason = format!("{status}: {}", said.unwrap_or_default());
         self.start();
-        Some(reason)
+        Some(said.map_or_else(|| format!("{status}, and no error was logged"), |said| format!("{status}: {said}")))
     }
 
     /// The last lines of the runner's log.
