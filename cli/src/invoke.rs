@@ -118,7 +118,8 @@ impl Invoke {
             handler: plan.handler.clone(),
             memory_mib: plan.memory_mib,
         };
-        let pool = Pool::start(Source::Program(bootstrap), plan.concurrency, plan.timeout, &Readiness::default());
+        let pool = Pool::start(Source::Program(bootstrap), plan.concurrency, plan.timeout, &Readiness::default())
+            .context("the Runtime API cannot be served")?;
         let result = if self.records.is_some() { records(plan, pool, input).await } else { event(pool, input).await };
         services.stop().await?;
         result
@@ -171,7 +172,7 @@ async fn event(pool: Pool, mut input: Input) -> Result<ExitCode> {
     let mut health = pool.health();
     let stop = shutdown::on_signal();
     let outcome = tokio::select! {
-        (outcome, _) = pool.invoke(uuid(), Bytes::from(payload), &stop) => outcome.map_err(|failed| failed.to_string()),
+        (outcome, _) = pool.invoke(uuid(), || payload.into(), &stop) => outcome.map_err(|failed| failed.to_string()),
         reason = failing(&mut health) => Err(reason),
     };
     pool.stop().await;

@@ -72,8 +72,8 @@ impl<S: Sink> Pipeline<S> {
                 route.turn.come().await?;
             }
             let early = route.turn.is_early();
-            let event = event::kafka(&work.records, &self.bootstrap_servers);
-            let answer = match self.answer(event.into(), &work.records, stop).await {
+            let event = || event::kafka(&work.records, &self.bootstrap_servers).into();
+            let answer = match self.answer(event, &work.records, stop).await {
                 Err(Unsettled::Stopped) => return Ok(Attempt::Stopped(work)),
                 answer => answer?,
             };
@@ -104,7 +104,9 @@ impl<S: Sink> Pipeline<S> {
         }
         let attempts = work.attempts;
         let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
-        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts, named: true };
+        // Once they are on their own they stay so.
+        let own = |(_, record): (usize, Record)| if attempts == 1 { record.apart() } else { record };
+        let failed = Work { records: failed.map(own).collect(), attempts, named: true };
         // The function has named the guilty records: there is nothing to bisect.
         let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
         Ok(Attempt::Failed(next, Failures::Each(answer.failures.into_values().collect())))
@@ -114,7 +116,7 @@ impl<S: Sink> Pipeline<S> {
     /// failed with it.
     pub(crate) async fn answer(
         &self,
-        event: Bytes,
+        event: impl FnOnce() -> Bytes,
         records: &[Record],
         stop: &CancellationToken,
     ) -> Result<Result<Answer, Failure>, Unsettled> {
@@ -133,9 +135,9 @@ impl<S: Sink> Pipeline<S> {
         Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
     }
 
-    async fn invoke(&self, payload: Bytes, records: usize, stop: &CancellationToken) -> Outcome {
+    async fn invoke(&self, event: impl FnOnce() -> Bytes, records: usize, stop: &CancellationToken) -> Outcome {
         let id = uuid::Uuid::new_v4().to_string();
-        let (outcome, busy) = self.pool.invoke(id, payload, stop).await;
+        let (outcome, busy) = self.pool.invoke(id, event, stop).await;
         let result = match &outcome {
             Ok(_) => "success",
             Err(Failed::Function(_)) => "error",

@@ -17,6 +17,7 @@
 //! that what is read again was never seen.
 
 pub mod answer;
+pub mod api_thread;
 pub mod archive;
 pub mod attempt;
 pub mod config;

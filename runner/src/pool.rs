@@ -4,12 +4,14 @@
 //! pool: then nobody may count it as done.
 
 use crate::{
+    api_thread::ApiThread,
     invocation::{Failed, Outcome},
     process::{self, Bootstrap},
     sidecar::Sidecar,
 };
 use bytes::Bytes;
 use std::{
+    io,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -84,6 +86,8 @@ pub struct Pool {
     health: watch::Receiver<Health>,
     stop: CancellationToken,
     slots: Mutex<JoinSet<()>>,
+    /// Kept for as long as processes may call.
+    _api: Arc<ApiThread>,
 }
 
 /// Where the processes come from.
@@ -101,8 +105,11 @@ pub enum Source {
 
 impl Pool {
     /// Has `concurrency` invocations in flight at most, until [`Pool::stop`].
-    #[must_use]
-    pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> Self {
+    ///
+    /// # Errors
+    /// When nothing can answer the processes.
+    pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> io::Result<Self> {
+        let api = Arc::new(ApiThread::start()?);
         let (jobs, receiver) = mpsc::channel(1);
         let queue = Queue(Arc::new(Mutex::new(receiver)));
         let stop = CancellationToken::new();
@@ -114,6 +121,7 @@ impl Pool {
                 for _ in 0..concurrency {
                     let supervisor = process::Supervisor {
                         bootstrap: bootstrap.clone(),
+                        api: api.clone(),
                         queue: queue.clone(),
                         health: health_sender.clone(),
                         readiness: readiness.clone(),
@@ -134,17 +142,23 @@ impl Pool {
                     stop: stop.clone(),
                     timeout,
                 };
-                slots.spawn(sidecar.run());
+                slots.spawn(sidecar.start(&api)?);
             }
         }
-        Self { jobs, timeout, health, stop, slots: Mutex::new(slots) }
+        Ok(Self { jobs, timeout, health, stop, slots: Mutex::new(slots), _api: api })
     }
 
     /// Makes one invocation; answers the outcome and how long the function worked.
     ///
-    /// Waits for a process to be free, however long that takes; the time-out counts from then.
+    /// Waits for a process to be free, however long that takes; the time-out counts from then. The event
+    /// is made when nobody else's is before it, so that not each of many who wait keeps one.
     /// `stop` ends the waiting, also of a job that is in the queue, and not the work.
-    pub async fn invoke(&self, id: String, payload: Bytes, stop: &CancellationToken) -> (Outcome, Duration) {
+    pub async fn invoke(
+        &self,
+        id: String,
+        event: impl FnOnce() -> Bytes,
+        stop: &CancellationToken,
+    ) -> (Outcome, Duration) {
         let stopping = || (Err(Failed::Stopping), Duration::ZERO);
         let place = tokio::select! {
             biased;
@@ -154,7 +168,7 @@ impl Pool {
         let Ok(place) = place else { return stopping() };
         let (outcome, mut answer) = oneshot::channel();
         let claim = Claim::default();
-        place.send(Job { id, payload, timeout: self.timeout, outcome, claim: claim.clone() });
+        place.send(Job { id, payload: event(), timeout: self.timeout, outcome, claim: claim.clone() });
         tokio::select! {
             biased;
             answer = &mut answer => return answer.unwrap_or_else(|_| stopping()),

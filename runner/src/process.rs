@@ -4,16 +4,16 @@
 //! back-off for as long as the runner lives. Its records wait meanwhile; they do not fail.
 
 use crate::{
+    api_thread::ApiThread,
     invocation::{Failed, State},
     pool::{Health, Queue},
-    runtime_api::{self, Progress, Slot, Slots},
+    runtime_api::{Progress, Slot, Slots},
 };
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, VecDeque},
     ffi::OsString,
     io,
-    net::SocketAddr,
     os::unix::process::ExitStatusExt,
     path::PathBuf,
     process::{ExitStatus, Stdio},
@@ -66,6 +66,8 @@ pub struct Bootstrap {
 pub struct Supervisor {
     /// How to start it.
     pub bootstrap: Arc<Bootstrap>,
+    /// What answers its calls.
+    pub api: Arc<ApiThread>,
     /// Where its work comes from.
     pub queue: Queue,
     /// Who is told how it is.
@@ -128,8 +130,7 @@ impl Supervisor {
         let last_words = Arc::new(Mutex::new(LastWords::default()));
         let forwarders = forward_output(&mut process, &slot, &last_words);
         let slots = Slots { all: vec![slot.clone()], caller: watch::Sender::new(None) };
-        let api = runtime_api::routes(Arc::new(slots)).into_make_service_with_connect_info::<SocketAddr>();
-        let server = tokio::spawn(async move { axum::serve(listener, api).await });
+        let server = self.api.serve(listener, Arc::new(slots))?;
         let mut ready = false;
         let end = loop {
             let Progress { asked, deadline, .. } = *changes.borrow_and_update();

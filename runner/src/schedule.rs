@@ -69,7 +69,7 @@ impl<S: Sink> Pipeline<S> {
         let mut attempts = 0;
         loop {
             attempts += 1;
-            let failure = match self.answer(payload.clone(), &[], stop).await? {
+            let failure = match self.answer(|| payload.clone(), &[], stop).await? {
                 Err(failure) => failure,
                 Ok(answer) => match route.produce(&answer.outputs, stop).await? {
                     Ok(()) => break,

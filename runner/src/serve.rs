@@ -109,7 +109,8 @@ pub async fn run(args: Args) -> Result<()> {
         None => registry.clone(),
     };
     let pipeline = Arc::new(Pipeline {
-        pool: Pool::start(source, config.plan.concurrency, config.plan.timeout, &readiness),
+        pool: Pool::start(source, config.plan.concurrency, config.plan.timeout, &readiness)
+            .context("the Runtime API cannot be served")?,
         outputs,
         dead_letters,
         archive: archive(&config.plan)?,

@@ -6,9 +6,10 @@
 //! long. Where the pid can't be learned, an invocation that takes too long is given up on.
 
 use crate::{
+    api_thread::ApiThread,
     invocation::{Failed, State},
     pool::{Health, Queue},
-    runtime_api::{self, Progress, Slot, Slots},
+    runtime_api::{Progress, Slot, Slots},
 };
 use procfs::process::FDTarget;
 use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
@@ -44,22 +45,26 @@ pub struct Sidecar {
 }
 
 impl Sidecar {
-    /// Serves one process after the other until told to stop.
-    pub async fn run(self) {
+    /// Serves one process after the other; what is answered does so until told to stop.
+    ///
+    /// # Errors
+    /// When `api` cannot listen.
+    pub fn start(self, api: &ApiThread) -> io::Result<impl Future<Output = ()> + use<>> {
         let (slots, changes): (Vec<_>, Vec<_>) =
             (0..self.concurrency).map(|_| Slot::new(self.queue.clone(), &self.function)).unzip();
         let (sender, callers) = watch::channel(None);
         let slots = Arc::new(Slots { all: slots, caller: sender });
-        let api = runtime_api::routes(slots.clone()).into_make_service_with_connect_info::<SocketAddr>();
         let Self { listener, health, readiness, stop, timeout, .. } = self;
-        let server = tokio::spawn(async move { axum::serve(listener, api).await });
+        let server = api.serve(listener, slots.clone())?;
         let lanes = slots.all.iter().cloned().zip(changes).collect();
         let mut watcher = Watcher { lanes, callers, process: None, health, readiness, timeout };
-        tokio::select! {
-            () = watcher.watch() => {}
-            () = stop.cancelled() => watcher.end(&Failed::Stopping),
-        }
-        server.abort();
+        Ok(async move {
+            tokio::select! {
+                () = watcher.watch() => {}
+                () = stop.cancelled() => watcher.end(&Failed::Stopping),
+            }
+            server.abort();
+        })
     }
 }
 

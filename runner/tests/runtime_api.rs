@@ -29,14 +29,14 @@ impl Scene {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let api = listener.local_addr().expect("an address");
         let source = Source::Image { listener, function: "f".to_owned() };
-        Self { pool: Arc::new(Pool::start(source, 1, timeout, &Readiness::default())), api }
+        Self { pool: Arc::new(Pool::start(source, 1, timeout, &Readiness::default()).expect("it can be served")), api }
     }
 
     /// An invocation that the process has taken.
     async fn invocation(&self) -> JoinHandle<Outcome> {
         let pool = self.pool.clone();
         let invocation = tokio::spawn(async move {
-            pool.invoke(ID.to_owned(), Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
+            pool.invoke(ID.to_owned(), || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
         });
         let next = self.call("GET", "runtime/invocation/next").await;
         assert_eq!(next.status().as_u16(), 200);

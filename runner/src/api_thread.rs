@@ -1,0 +1,47 @@
+//! The thread that answers functions.
+//!
+//! Between two invocations a function makes two calls, and waits for their answers. The other threads
+//! copy, filter and encode thousands of records in one go; behind that a call would wait several
+//! times as long as it takes.
+
+use crate::runtime_api::{self, Slots};
+use std::{io, net::SocketAddr, sync::Arc, thread};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Handle},
+    task::JoinHandle,
+};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+/// A thread for all processes of a function; it ends when this is dropped.
+#[derive(Debug)]
+pub struct ApiThread {
+    runtime: Handle,
+    _end: DropGuard,
+}
+
+impl ApiThread {
+    /// Starts it.
+    ///
+    /// # Errors
+    /// When the system has no thread, or nothing more to wait for sockets with.
+    pub fn start() -> io::Result<Self> {
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let (handle, end) = (runtime.handle().clone(), CancellationToken::new());
+        let ended = end.clone();
+        thread::Builder::new().name("runtime-api".to_owned()).spawn(move || runtime.block_on(ended.cancelled()))?;
+        Ok(Self { runtime: handle, _end: end.drop_guard() })
+    }
+
+    /// Serves the Runtime API to whoever connects there, until that is aborted.
+    ///
+    /// # Errors
+    /// When the listener cannot be moved to the thread.
+    pub fn serve(&self, listener: TcpListener, slots: Arc<Slots>) -> io::Result<JoinHandle<io::Result<()>>> {
+        let listener = listener.into_std()?;
+        let _entered = self.runtime.enter();
+        let listener = TcpListener::from_std(listener)?;
+        let api = runtime_api::routes(slots).into_make_service_with_connect_info::<SocketAddr>();
+        Ok(self.runtime.spawn(async move { axum::serve(listener, api).await }))
+    }
+}
