@@ -10,7 +10,7 @@ use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 use tidemill_api::plan::OutputPlan;
 use tidemill_schemas::Invalid;
 
@@ -168,13 +168,16 @@ fn related(
     if failures.is_empty() && dropped.is_empty() {
         return Ok(answer);
     }
-    let places = records.iter().map(|record| (&*record.topic, record.partition, record.offset));
-    let positions: HashMap<(&str, i32, i64), usize> = places.zip(0..).collect();
+    // Few are named of many: a hash of each record's place would cost more than it saves.
+    let mut places: Vec<(i64, usize)> = records.iter().map(|record| record.offset).zip(0..).collect();
+    places.sort_unstable();
     let find = |list, item: &ItemForm| {
         let Identifier { partition, offset } = &item.item_identifier;
         let found = partition.rsplit_once('-').and_then(|(topic, number)| {
-            let number = number.parse().ok()?;
-            positions.get(&(topic, number, *offset)).copied()
+            let number: i32 = number.parse().ok()?;
+            let after = &places[places.partition_point(|(place, _)| place < offset)..];
+            let same = after.iter().take_while(|(place, _)| place == offset).map(|(_, index)| *index);
+            same.into_iter().find(|index| records[*index].partition == number && *records[*index].topic == *topic)
         });
         found.ok_or_else(|| Error::Item { list, partition: partition.clone(), offset: *offset })
     };

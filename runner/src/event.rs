@@ -22,11 +22,12 @@ pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
     out.extend_from_slice(br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"#);
     text(&mut out, bootstrap_servers);
     out.extend_from_slice(br#","records":{"#);
-    let mut partitions: BTreeMap<(&str, i32), Vec<&Record>> = BTreeMap::new();
-    for record in records {
-        partitions.entry((&record.topic, record.partition)).or_default().push(record);
+    // Mostly all are of one: then nothing is looked for.
+    let mut partitions: BTreeMap<(&str, i32), Vec<&[Record]>> = BTreeMap::new();
+    for run in records.chunk_by(|one, next| one.partition == next.partition && one.topic == next.topic) {
+        partitions.entry((&run[0].topic, run[0].partition)).or_default().push(run);
     }
-    for (place, ((topic, partition), records)) in partitions.into_iter().enumerate() {
+    for (place, ((topic, partition), runs)) in partitions.into_iter().enumerate() {
         if place > 0 {
             out.push(b',');
         }
@@ -36,7 +37,7 @@ pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
         let mut start = br#"{"topic":"#.to_vec();
         text(&mut start, topic);
         start.extend_from_slice(format!(r#","partition":{partition},"offset":"#).as_bytes());
-        for (place, record) in records.into_iter().enumerate() {
+        for (place, record) in runs.into_iter().flatten().enumerate() {
             if place > 0 {
                 out.push(b',');
             }
@@ -54,13 +55,15 @@ fn write(out: &mut Vec<u8>, record: &Record) {
     number(out, record.offset);
     out.extend_from_slice(br#","timestamp":"#);
     number(out, record.timestamp);
-    let kind: &[u8] = if record.log_append_time { b"LOG_APPEND_TIME" } else { b"CREATE_TIME" };
-    out.extend_from_slice(br#","timestampType":""#);
+    let kind: &[u8] = if record.log_append_time {
+        br#","timestampType":"LOG_APPEND_TIME""#
+    } else {
+        br#","timestampType":"CREATE_TIME""#
+    };
     out.extend_from_slice(kind);
-    out.push(b'"');
     let decoded = record.decoded.as_deref();
-    part(out, "key", record.json_key(), decoded.and_then(|decoded| decoded.key.as_ref()));
-    part(out, "value", record.json_value(), decoded.and_then(|decoded| decoded.value.as_ref()));
+    part(out, br#","key"#, record.json_key(), decoded.and_then(|decoded| decoded.key.as_ref()));
+    part(out, br#","value"#, record.json_value(), decoded.and_then(|decoded| decoded.value.as_ref()));
     out.extend_from_slice(br#","headers":["#);
     for (place, (name, value)) in record.headers.iter().enumerate() {
         if place > 0 {
@@ -81,16 +84,17 @@ fn write(out: &mut Vec<u8>, record: &Record) {
     out.extend_from_slice(b"]}");
 }
 
-/// A key or a value; where a schema has made JSON of it, that, and by which schema.
-fn part(out: &mut Vec<u8>, name: &str, bytes: Option<&[u8]>, by: Option<&Json>) {
+/// A key or a value; where a schema has made JSON of it, that, and by which schema. Its name comes with
+/// what is before it.
+fn part(out: &mut Vec<u8>, name: &[u8], bytes: Option<&[u8]>, by: Option<&Json>) {
     let Some(bytes) = bytes else { return };
-    out.extend_from_slice(b",\"");
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b"\":\"");
+    out.extend_from_slice(name);
+    out.extend_from_slice(br#"":""#);
     base64(out, bytes);
     out.push(b'"');
     if let Some(Json { format, schema_id, .. }) = by {
-        let metadata = format!(r#","{name}SchemaMetadata":{{"dataFormat":"{format}","schemaId":"{schema_id}"}}"#);
+        out.extend_from_slice(name);
+        let metadata = format!(r#"SchemaMetadata":{{"dataFormat":"{format}","schemaId":"{schema_id}"}}"#);
         out.extend_from_slice(metadata.as_bytes());
     }
 }

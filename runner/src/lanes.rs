@@ -265,14 +265,19 @@ impl Batch {
 
     /// Takes from the front what there is room for; answers how much that was.
     fn fill(&mut self, waiting: &mut VecDeque<Record>, limits: &Limits) -> Amount {
-        let before = self.amount;
-        while let Some(record) = waiting.pop_front() {
-            if let Some(record) = self.push(record, limits) {
-                waiting.push_front(record);
+        let mut taken = Amount::default();
+        for record in waiting.iter().take((limits.max_records as usize).saturating_sub(self.records.len())) {
+            let size = record.size();
+            let first = self.records.is_empty() && taken.records == 0;
+            if !first && self.amount.bytes + taken.bytes + size > limits.max_bytes.get() {
                 break;
             }
+            taken.add(Amount { records: 1, bytes: size });
         }
-        Amount { records: self.amount.records - before.records, bytes: self.amount.bytes - before.bytes }
+        self.records.reserve(taken.records);
+        self.records.extend((0..taken.records).filter_map(|_| waiting.pop_front()));
+        self.amount.add(taken);
+        taken
     }
 }
 

@@ -18,7 +18,7 @@ use crate::{
     watermark::Watermark,
 };
 use rdkafka::{consumer::Consumer as _, error::KafkaError};
-use std::{collections::HashSet, panic::resume_unwind, sync::Arc, time::Duration};
+use std::{panic::resume_unwind, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::KafkaPlan};
 use tidemill_kafka::{Connection, Fetched};
 use tokio::{
@@ -289,8 +289,9 @@ impl<S: Sink> Partition<S> {
         if !again.is_empty() {
             let left = || again.iter().flat_map(|again| retry::records(&again.stack));
             ticket = ticket.without(&work.lanes.ticket(left()));
-            let open: HashSet<i64> = left().map(|record| record.offset).collect();
-            offsets.retain(|offset| !open.contains(offset));
+            let mut open: Vec<i64> = left().map(|record| record.offset).collect();
+            open.sort_unstable();
+            offsets.retain(|offset| open.binary_search(offset).is_err());
             let now = Instant::now();
             again.into_iter().for_each(|again| work.again.push(again, now, &self.plan.batch));
         }

@@ -321,6 +321,9 @@ impl<S: Sink> Pipeline<S> {
 
     fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
         let limit = self.plan.kafka().map_or(u64::MAX, |kafka| kafka.batch.max_bytes.get());
+        if records.iter().all(|record| record.size() <= limit) {
+            return (records, Vec::new());
+        }
         records.into_iter().partition(|record| record.size() <= limit)
     }
 
