@@ -10,6 +10,7 @@ use tidemill_kafka::{
     Asked, ClusterObserver, Connection, Group, TopicReader, TopicTarget, dead_letters_of, ensure_topics,
     rdkafka::{
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
+        consumer::{BaseConsumer, Consumer},
         message::{Header, OwnedHeaders},
         producer::{FutureProducer, FutureRecord},
         util::Timeout,
@@ -37,7 +38,16 @@ impl Bed {
     /// # Panics
     /// When it cannot be started.
     pub async fn start(test: &str) -> Self {
-        let bootstrap = spawn_blocking(start_kafka).await.expect("starting Kafka does not panic");
+        let cluster = Cluster::new(Size::One).expect("the cache folder is known");
+        Self::start_on(cluster, test).await
+    }
+
+    /// The same of another of the testbed's Kafkas.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    pub async fn start_on(cluster: Cluster, test: &str) -> Self {
+        let bootstrap = spawn_blocking(move || start_kafka(&cluster)).await.expect("starting Kafka does not panic");
         Self::on(Connection::plaintext(bootstrap), test)
     }
 
@@ -68,6 +78,25 @@ impl Bed {
         let letters = dead_letters_of(&target, dead_letters(&topic));
         ensure_topics(&self.connection, &[target, letters]).await.expect("topics can be made");
         topic
+    }
+
+    /// Deletes its topics: for whoever fills them with gigabytes.
+    ///
+    /// # Panics
+    /// When the broker refuses.
+    pub async fn remove(self) {
+        let (connection, own) = (self.connection.clone(), format!("{}.", self.name));
+        let listed = spawn_blocking(move || {
+            let client: BaseConsumer = connection.client_config().create().expect("a client");
+            let all = client.fetch_metadata(None, PATIENCE).expect("the broker answers");
+            let ours = all.topics().iter().map(|topic| topic.name()).filter(|name| name.contains(&own));
+            ours.map(str::to_owned).collect::<Vec<_>>()
+        });
+        let topics = listed.await.expect("asking does not panic");
+        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let admin = self.connection.admin().expect("an admin client");
+        let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await.expect("the broker answers");
+        deleted.into_iter().for_each(|topic| drop(topic.expect("it can be deleted")));
     }
 
     /// Makes a topic of exactly that name.
@@ -243,11 +272,10 @@ pub fn text(value: impl Into<String>) -> Record {
     Record { value: Some(value.into().into()), ..Record::default() }
 }
 
-fn start_kafka() -> String {
+fn start_kafka(cluster: &Cluster) -> String {
     // Two tests of one program may come here at once, and only one may start it.
     static TURN: Mutex<()> = Mutex::new(());
     let _turn = TURN.lock().expect("starting Kafka has not panicked");
-    let cluster = Cluster::new(Size::One).expect("the cache folder is known");
     cluster.start().expect("Kafka starts");
     cluster.bootstrap()
 }

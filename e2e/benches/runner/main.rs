@@ -7,6 +7,7 @@
 mod lanes;
 mod latency;
 mod poison;
+mod programs;
 mod retry;
 mod throughput;
 

@@ -1,5 +1,6 @@
 //! What 1 % of records that fail for good cost the others, where order allows them to go on.
 
+use crate::programs::Programs;
 use std::time::Instant;
 use tidemill_api::{Backoff, Ordering};
 use tidemill_e2e::{
@@ -59,12 +60,18 @@ async fn rate(one_of: usize) -> f64 {
     kafka.ordering = Ordering::Key;
     kafka.batch.max_records = 500;
     let mut runner = Runner::start(&config);
-    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals.r#in;
+    let before = runner.report("work", |report| report.totals.r#in > 0).await.totals;
+    let programs = Programs::of(&runner);
     let started = Instant::now();
     // Of a stream that goes on: at its end nobody would work while the last ones rest.
-    let done = runner.report("the stream", |report| report.totals.r#in >= STREAM).await.totals.r#in;
-    let rate = (done - before) as f64 / started.elapsed().as_secs_f64();
+    let after = runner.report("the stream", |report| report.totals.r#in >= STREAM).await.totals;
+    let done = (after.r#in - before.r#in) as f64;
+    let rate = done / started.elapsed().as_secs_f64();
+    let kind = if one_of > 0 { "with 1 % poison" } else { "clean" };
+    let invocations = (after.invocations - before.invocations) as f64 / done * 1e6;
+    println!("{kind:16} {rate:>8.0}/s  {}; {invocations:.0} invocations; {}", programs.took(done), programs.memory());
     runner.report("the last attempts", |report| report.totals.r#in >= RECORDS as u64).await;
     runner.stop().await;
+    bed.remove().await;
     rate
 }

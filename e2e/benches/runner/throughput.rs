@@ -1,11 +1,11 @@
 //! How many records a second a runner works off, beside a bare consumer of the same records in
 //! the same run: what counts is the ratio, since both share the machine with the broker.
 
+use crate::programs::Programs;
 use std::time::{Duration, Instant};
 use tidemill_e2e::{
     bed::{Bed, numbered},
     figures::Figure,
-    process,
     runner::{Runner, echo, trigger, with},
 };
 use tidemill_kafka::{
@@ -57,6 +57,7 @@ pub async fn measure() -> Vec<Figure> {
             figures.push(("runner.ratio_to_bare_consumer".to_owned(), rate / bare, "", Some(0.4)));
         }
     }
+    bed.remove().await;
     figures
 }
 
@@ -69,6 +70,7 @@ pub async fn profile() {
     trigger(&mut config).batch.max_records = BATCH;
     let (rate, took) = work(&config, RECORDS).await;
     println!("{rate:.0} records/s, {took}");
+    bed.remove().await;
 }
 
 async fn fill(bed: &Bed, topic: &str) {
@@ -111,61 +113,13 @@ async fn work(config: &Config, records: usize) -> (f64, String) {
     let mut runner = Runner::start(config);
     let before = runner.report("work", |report| report.totals.r#in > 0).await.totals;
     let programs = Programs::of(&runner);
-    let (started, worked) = (Instant::now(), programs.cpu());
+    let started = Instant::now();
     let after = runner.report("all the work", |report| report.totals.r#in >= records as u64).await.totals;
     let elapsed = started.elapsed().as_secs_f64();
-    let done = (records as u64 - before.r#in) as f64;
-    let rate = done / elapsed;
+    let done = (after.r#in - before.r#in) as f64;
     // What is left to one, for each of `concurrency`, is the time in which the function waits for its next event.
     let busy = (after.busy_seconds - before.busy_seconds) / elapsed;
-    let cpu: Vec<String> = programs
-        .cpu()
-        .iter()
-        .zip(worked)
-        .map(|((name, after), (_, before))| format!("{name} {:.2}", (after - before) / done * 1e6))
-        .collect();
-    let took = format!(
-        "{}; function at work {busy:.2}; runner {} MiB, function {} MiB",
-        cpu.join(", "),
-        programs.runner.peak(),
-        programs.functions.peak()
-    );
+    let took = format!("{}; function at work {busy:.2}; {}", programs.took(done), programs.memory());
     runner.stop().await;
-    (rate, took)
-}
-
-/// The processes that share the machine.
-struct Programs {
-    runner: Processes,
-    functions: Processes,
-    broker: Processes,
-}
-
-struct Processes(Vec<i32>);
-
-impl Programs {
-    fn of(runner: &Runner) -> Self {
-        let pids = |processes: Vec<process::Process>| processes.iter().map(|process| process.pid).collect();
-        Self {
-            runner: Processes(vec![runner.pid()]),
-            functions: Processes(pids(process::descendants(runner.pid()))),
-            broker: Processes(pids(process::naming(&["kafka.Kafka"]))),
-        }
-    }
-
-    fn cpu(&self) -> [(&'static str, f64); 3] {
-        [("runner", self.runner.cpu()), ("function", self.functions.cpu()), ("broker", self.broker.cpu())]
-    }
-}
-
-impl Processes {
-    /// CPU seconds so far.
-    fn cpu(&self) -> f64 {
-        self.0.iter().map(|pid| process::cpu_seconds(*pid)).sum()
-    }
-
-    /// The most memory that they have had, in MiB.
-    fn peak(&self) -> u64 {
-        self.0.iter().map(|pid| process::memory(*pid, "VmHWM")).sum()
-    }
+    (done / elapsed, took)
 }
