@@ -14,15 +14,17 @@ fi
 status=0
 tests() { cargo test --locked --release --workspace --no-fail-fast "$@" 2>&1; }
 cargo test --locked --release --workspace --no-run
-# Both wait most of the time: one for a Kafka that is away for two minutes, the other breaks three
-# brokers of its own. The rest comes after them, since it needs the Kafka that is away.
-faults=$(mktemp)
-tests --test faults >"$faults" &
-tests --test kubernetes_kafka_away | tee "$log" || status=$?
+# What both halves below need: only one of them may start it.
+for service in kafka redis s3 registry; do target/release/testbed "$service" start; done
+# Tests on the cluster wait most of the time, so they run beside all others, and are shown after them.
+# No other file of tests begins with a k.
+cluster=$(mktemp)
+(tests --test 'k*' && tests --doc) >"$cluster" &
+tests --lib --bins --test '[!k]*' | tee "$log" || status=$?
+echo "the tests on the cluster, which ran meanwhile:"
 wait $! || status=$?
-tee -a "$log" <"$faults"
-rm "$faults"
-tests -- --skip every_fault_once --skip replicas_hold_while_kafka_is_away | tee -a "$log" || status=$?
+tee -a "$log" <"$cluster"
+rm "$cluster"
 
 (cd edge/page-tests && npm ci --no-audit --no-fund --loglevel=error && npm test) 2>&1 | tee -a "$log" || status=$?
 

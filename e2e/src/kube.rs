@@ -141,12 +141,26 @@ impl Kube {
         kube
     }
 
+    /// The same on another of the testbed's Kafkas.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn start_on(kafka: Kafka, test: &str) -> Self {
+        let manifest = manifest("main", &kafka);
+        let kube = Self::with(Bed::start_on(kafka, test).await).await;
+        kube.apply(&manifest).expect("a KafkaCluster");
+        kube
+    }
+
     /// A namespace with nothing in it.
     ///
     /// # Panics
     /// When something does not start.
     pub async fn bare(test: &str) -> Self {
-        let bed = Bed::start(test).await;
+        Self::with(Bed::start(test).await).await
+    }
+
+    async fn with(bed: Bed) -> Self {
         let cluster = tokio::task::spawn_blocking(installed).await.expect("installing does not panic");
         let namespace = bed.unique("ns").replace('.', "-").trim_end_matches("-ns").to_owned();
         let kube = Self { cluster, bed, namespace };
@@ -295,7 +309,11 @@ impl Drop for Kube {
 /// When the testbed's place is unknown.
 #[must_use]
 pub fn kafka_cluster(name: &str) -> String {
-    let servers = Kafka::new(Size::One).expect("the testbed's Kafka").bootstrap_for_pods();
+    manifest(name, &Kafka::new(Size::One).expect("the testbed's Kafka"))
+}
+
+fn manifest(name: &str, kafka: &Kafka) -> String {
+    let servers = kafka.bootstrap_for_pods();
     format!(
         "apiVersion: tidemill.dev/v1alpha1\nkind: KafkaCluster\nmetadata: {{name: {name}}}\nspec: {{bootstrapServers: [\"{servers}\"]}}\n"
     )

@@ -1,6 +1,5 @@
 //! Kafka goes away under functions that are scaled on its lag, comes back, and its topics are made
-//! anew: replicas hold while nothing is known, and no record is lost. One test, since the broker is
-//! everybody's.
+//! anew: replicas hold while nothing is known, and no record is lost.
 
 use nix::sys::signal::Signal;
 use std::time::{Duration, Instant};
@@ -21,7 +20,8 @@ const AWAY: Duration = Duration::from_secs(120);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn replicas_hold_while_kafka_is_away_and_follow_topics_made_anew() {
-    let kube = Kube::start("away").await;
+    let cluster = Cluster::new(Size::Spare).expect("the testbed's Kafka");
+    let kube = Kube::start_on(cluster.clone(), "away").await;
     let input = kube.bed.topic("in", PARTITIONS, &[]).await;
     let output = kube.bed.topic("out", PARTITIONS, &[]).await;
     let spec = "  env: [{name: SLEEP_EACH_MS, value: \"5\"}]\n  scaling: {max: 3, drainTarget: 5s, cooldown: 5s}\n";
@@ -34,7 +34,6 @@ async fn replicas_hold_while_kafka_is_away_and_follow_topics_made_anew() {
     let replicas = || kube.get("deployment", "echo")["spec"]["replicas"].as_u64().expect("a count");
     let before = replicas();
 
-    let cluster = Cluster::new(Size::One).expect("the testbed's Kafka");
     cluster.brokers()[0].signal(Signal::SIGKILL).expect("the broker is killed");
     cluster.brokers()[0].wait_until_silent();
     let since = Instant::now();

@@ -1,4 +1,5 @@
-//! Apache Kafka 4.1 in KRaft mode: one broker, three that replicate, or one that is [`secured`].
+//! Apache Kafka 4.1 in KRaft mode: one broker, three that replicate, one to do harm to, or one that is
+//! [`secured`].
 
 pub mod secured;
 
@@ -35,6 +36,8 @@ pub enum Size {
     One,
     /// Three brokers, ports 29192, 29292 and 29392: replication 3, min ISR 2.
     Three,
+    /// One broker that nobody else needs, port 29492: a test may take it away.
+    Spare,
 }
 
 impl Cluster {
@@ -46,6 +49,7 @@ impl Cluster {
         let ports: &[u16] = match size {
             Size::One => &[29_092],
             Size::Three => &[29_192, 29_292, 29_392],
+            Size::Spare => &[29_492],
         };
         let brokers = ports.iter().map(|port| Daemon::new(&format!("kafka-{port}"), *port));
         Ok(Self { brokers: brokers.collect::<Result<_>>()? })

@@ -28,7 +28,7 @@ enum Service {
     Kafka {
         #[command(subcommand)]
         action: Action,
-        /// One broker or three.
+        /// One broker, three, or another one.
         #[arg(long, global = true, value_enum, default_value = "one")]
         brokers: Size,
         /// Another broker, which asks for passwords and speaks TLS.
@@ -147,7 +147,7 @@ fn main() -> Result<()> {
 }
 
 fn services() -> Result<Vec<(&'static str, Daemon)>> {
-    let kafka = [Cluster::new(Size::One)?, Cluster::new(Size::Three)?];
+    let kafka = [Cluster::new(Size::One)?, Cluster::new(Size::Three)?, Cluster::new(Size::Spare)?];
     let brokers = kafka.iter().flat_map(|cluster| cluster.brokers()).map(|broker| ("kafka", broker.clone()));
     let others = [("redis", redis::service()?), ("s3", s3::service()?), ("registry", registry::service()?)];
     let secured = ("kafka, secured", Secured::new()?.broker().clone());
