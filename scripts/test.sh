@@ -4,27 +4,40 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 log=$(mktemp)
+cluster=$(mktemp)
+half=
+down="target/release/testbed down"
 if grep -q 'running, pid' <<<"$(target/release/testbed status)"; then
     echo "services of the testbed run already: all are left running (make testbed-down stops them)"
-    trap 'rm -f "$log"' EXIT
-else
-    trap 'target/release/testbed down; rm -f "$log"' EXIT
+    down=:
 fi
+ended() {
+    if [ -n "$half" ]; then
+        kill -- "-$half" 2>/dev/null || true
+        wait "$half" || true
+    fi
+    $down
+    rm -f "$log" "$cluster"
+}
+trap ended EXIT
 
 status=0
 tests() { cargo test --locked --release --workspace --no-fail-fast "$@" 2>&1; }
 cargo test --locked --release --workspace --no-run
-# What both halves below need: only one of them may start it.
-for service in kafka redis s3 registry; do target/release/testbed "$service" start; done
+# What both halves need: only one of them may start it.
+for service in kafka redis s3 registry; do target/release/testbed "$service" start || status=$?; done
 # Tests on the cluster wait most of the time, so they run beside all others, and are shown after them.
-# No other file of tests begins with a k.
-cluster=$(mktemp)
-(tests --test 'k*' && tests --doc) >"$cluster" &
+# No other file of tests begins with a k. They are a group of processes, to be ended together.
+set -m
+tests --test 'k*' >"$cluster" &
+half=$!
+set +m
 tests --lib --bins --test '[!k]*' | tee "$log" || status=$?
+tests --doc | tee -a "$log" || status=$?
 echo "the tests on the cluster, which ran meanwhile:"
-wait $! || status=$?
+wait "$half" || status=$?
+half=
 tee -a "$log" <"$cluster"
-rm "$cluster"
 
 (cd edge/page-tests && npm ci --no-audit --no-fund --loglevel=error && npm test) 2>&1 | tee -a "$log" || status=$?
 

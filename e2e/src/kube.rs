@@ -147,9 +147,17 @@ impl Kube {
     /// When something does not start.
     pub async fn start_on(kafka: Kafka, test: &str) -> Self {
         let manifest = manifest("main", &kafka);
-        let kube = Self::with(Bed::start_on(kafka, test).await).await;
+        let kube = Self::bare_on(kafka, test).await;
         kube.apply(&manifest).expect("a KafkaCluster");
         kube
+    }
+
+    /// A namespace with nothing in it, and topics on another of the testbed's Kafkas.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn bare_on(kafka: Kafka, test: &str) -> Self {
+        Self::with(Bed::start_on(kafka, test).await).await
     }
 
     /// A namespace with nothing in it.

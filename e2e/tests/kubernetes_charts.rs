@@ -12,7 +12,10 @@ use tidemill_e2e::{
     kube::{Kube, OPERATOR, PATIENCE, echo, helm, install, kafka_cluster, kubectl, ready, root},
     wait::until,
 };
-use tidemill_testbed::{programs, redis, s3};
+use tidemill_testbed::{
+    kafka::{Cluster as Kafka, Size},
+    programs, redis, s3,
+};
 use tokio_websockets::ClientBuilder;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -84,7 +87,10 @@ async fn charts_install_upgrade_roll_back_and_leave_what_they_promise() {
 
 /// Trades and pages flow through the chart's functions into a socket.
 async fn market() {
-    let kube = Kube::bare("market").await;
+    // Its topics and groups have the names that `up` gives them on the Kafka of everybody.
+    let kafka = Kafka::new(Size::Spare).expect("the testbed's Kafka");
+    let servers = kafka.bootstrap_for_pods();
+    let kube = Kube::bare_on(kafka, "market").await;
     let (redis, s3) = tokio::task::spawn_blocking(|| (redis::start().expect("Redis"), s3::start().expect("S3")))
         .await
         .expect("no panic");
@@ -94,7 +100,6 @@ async fn market() {
     let site = Served::start("news-site", &["--addr", "127.0.0.1:28099"]);
     let keys = ["--from-literal=AWS_ACCESS_KEY_ID=tidemill", "--from-literal=AWS_SECRET_ACCESS_KEY=tidemill-local"];
     kube.run(&[&["create", "secret", "generic", "s3"], &keys[..]].concat());
-    let servers = kafka_cluster("main").split('"').nth(1).expect("an address").to_owned();
     let values = json!({
         "kafka": {"bootstrapServers": [servers]},
         "redis": {"url": redis_url},

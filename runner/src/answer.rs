@@ -318,6 +318,17 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_is_of_its_topic_and_partition_where_others_have_its_offset() {
+        let record = |topic: &str, partition| Record { topic: topic.into(), partition, offset: 7, ..Record::default() };
+        let batch = [record("raw", 1), record("raw-2", 0), record("raw", 0), record("raw", 2)];
+        for (name, index) in [("raw-1", 0), ("raw-2-0", 1), ("raw-0", 2), ("raw-2", 3)] {
+            let body = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":{{"partition":"{name}","offset":7}}}}]}}"#);
+            let answer = read(body.as_bytes(), &batch, None, &Encodings::default()).expect("an answer");
+            assert_eq!(answer.failures.into_keys().collect::<Vec<_>>(), [index], "{name}");
+        }
+    }
+
+    #[test]
     fn other_shapes_are_refused_with_what_was_expected() {
         let cases = [
             (r#""done""#, "expected null"),

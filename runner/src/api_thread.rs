@@ -5,7 +5,12 @@
 //! times as long as it takes.
 
 use crate::runtime_api::{self, Slots};
-use std::{io, net::SocketAddr, sync::Arc, thread};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{Arc, mpsc},
+    thread,
+};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Handle},
@@ -26,11 +31,19 @@ impl ApiThread {
     /// # Errors
     /// When the system has no thread, or nothing more to wait for sockets with.
     pub fn start() -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let (handle, end) = (runtime.handle().clone(), CancellationToken::new());
-        let ended = end.clone();
-        thread::Builder::new().name("runtime-api".to_owned()).spawn(move || runtime.block_on(ended.cancelled()))?;
-        Ok(Self { runtime: handle, _end: end.drop_guard() })
+        let end = CancellationToken::new();
+        let (ended, (sender, started)) = (end.clone(), mpsc::channel());
+        // A runtime may be dropped only where nothing else waits: on its own thread.
+        let run = move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                drop(sender.send(Ok(runtime.handle().clone())));
+                runtime.block_on(ended.cancelled());
+            }
+            Err(error) => drop(sender.send(Err(error))),
+        };
+        thread::Builder::new().name("runtime-api".to_owned()).spawn(run)?;
+        let runtime = started.recv().map_err(io::Error::other)??;
+        Ok(Self { runtime, _end: end.drop_guard() })
     }
 
     /// Serves the Runtime API to whoever connects there, until that is aborted.

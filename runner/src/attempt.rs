@@ -104,9 +104,7 @@ impl<S: Sink> Pipeline<S> {
         }
         let attempts = work.attempts;
         let failed = work.records.into_iter().enumerate().filter(|(index, _)| answer.failures.contains_key(index));
-        // Once they are on their own they stay so.
-        let own = |(_, record): (usize, Record)| if attempts == 1 { record.apart() } else { record };
-        let failed = Work { records: failed.map(own).collect(), attempts, named: true };
+        let failed = Work { records: failed.map(|(_, record)| record).collect(), attempts, named: true };
         // The function has named the guilty records: there is nothing to bisect.
         let next = if attempts < retry.attempts { Next::Again(failed) } else { Next::Dead(failed) };
         Ok(Attempt::Failed(next, Failures::Each(answer.failures.into_values().collect())))

@@ -190,12 +190,18 @@ mod tests {
             ..Record::default()
         };
         let tombstone = Record { topic: "raw".into(), partition: 0, ..Record::default() };
-        let event: Value = serde_json::from_slice(&kafka(&[record, tombstone, decoded], "b:9092")).expect("JSON");
+        // Others of its partition are not beside it.
+        let second = Record { offset: 1, ..tombstone.clone() };
+        let records = [tombstone, record, second, decoded];
+        let event: Value = serde_json::from_slice(&kafka(&records, "b:9092")).expect("JSON");
         let expected = json!({
             "eventSource": "SelfManagedKafka",
             "bootstrapServers": "b:9092",
             "records": {
-                "raw-0": [{"topic": "raw", "partition": 0, "offset": 0, "timestamp": 0, "timestampType": "CREATE_TIME", "headers": []}],
+                "raw-0": [
+                    {"topic": "raw", "partition": 0, "offset": 0, "timestamp": 0, "timestampType": "CREATE_TIME", "headers": []},
+                    {"topic": "raw", "partition": 0, "offset": 1, "timestamp": 0, "timestampType": "CREATE_TIME", "headers": []}
+                ],
                 "raw-1": [{
                     "topic": "raw", "partition": 1, "offset": 0, "timestamp": 0, "timestampType": "CREATE_TIME",
                     "key": "aw==", "value": "e30=",

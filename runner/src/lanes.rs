@@ -266,7 +266,7 @@ impl Batch {
     /// Takes from the front what there is room for; answers how much that was.
     fn fill(&mut self, waiting: &mut VecDeque<Record>, limits: &Limits) -> Amount {
         let mut taken = Amount::default();
-        for record in waiting.iter().take((limits.max_records as usize).saturating_sub(self.records.len())) {
+        for record in waiting.iter().take((limits.max_records.max(1) as usize).saturating_sub(self.records.len())) {
             let size = record.size();
             let first = self.records.is_empty() && taken.records == 0;
             if !first && self.amount.bytes + taken.bytes + size > limits.max_bytes.get() {
@@ -274,8 +274,7 @@ impl Batch {
             }
             taken.add(Amount { records: 1, bytes: size });
         }
-        self.records.reserve(taken.records);
-        self.records.extend((0..taken.records).filter_map(|_| waiting.pop_front()));
+        self.records.extend(waiting.drain(..taken.records));
         self.amount.add(taken);
         taken
     }

@@ -110,7 +110,8 @@ impl Pool {
     /// When nothing can answer the processes.
     pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> io::Result<Self> {
         let api = Arc::new(ApiThread::start()?);
-        let (jobs, receiver) = mpsc::channel(1);
+        // One event for each process that could be free next.
+        let (jobs, receiver) = mpsc::channel(concurrency.max(1) as usize);
         let queue = Queue(Arc::new(Mutex::new(receiver)));
         let stop = CancellationToken::new();
         let (health_sender, health) = watch::channel(Health::Starting);

@@ -126,11 +126,11 @@ impl Supervisor {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         let (slot, mut changes) = Slot::new(self.queue.clone(), &self.bootstrap.function);
-        let mut process = self.spawn(&address)?;
-        let last_words = Arc::new(Mutex::new(LastWords::default()));
-        let forwarders = forward_output(&mut process, &slot, &last_words);
         let slots = Slots { all: vec![slot.clone()], caller: watch::Sender::new(None) };
         let server = self.api.serve(listener, Arc::new(slots))?;
+        let mut process = self.spawn(&address).inspect_err(|_| server.abort())?;
+        let last_words = Arc::new(Mutex::new(LastWords::default()));
+        let forwarders = forward_output(&mut process, &slot, &last_words);
         let mut ready = false;
         let end = loop {
             let Progress { asked, deadline, .. } = *changes.borrow_and_update();

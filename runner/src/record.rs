@@ -89,14 +89,6 @@ impl Record {
         Copier::new(message.topic()).copy(&Fetched::from(message))
     }
 
-    /// The same record in memory of its own: one that is kept for long would keep the whole piece that it
-    /// shares with others.
-    #[must_use]
-    pub fn apart(self) -> Self {
-        let own = |bytes: Bytes| Bytes::copy_from_slice(&bytes);
-        Self { key: self.key.map(own), value: self.value.map(own), ..self }
-    }
-
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> u64 {

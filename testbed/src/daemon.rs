@@ -3,7 +3,7 @@
 //! A pid counts only while its process still has the service's folder in its command line, so a
 //! number that the kernel gave to another program is never signalled.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use nix::{
     sys::signal::{Signal, kill},
     unistd::Pid,
@@ -65,6 +65,8 @@ impl Daemon {
     /// When it cannot be started, or ends, or does not listen in time.
     pub fn start(&self, program: impl AsRef<OsStr>, arguments: &[String], patience: Duration) -> Result<()> {
         let program = program.as_ref();
+        // Otherwise whoever listens there would be taken for it.
+        ensure!(!self.listens(), "{} is in use by another program", self.address);
         fs::create_dir_all(&self.folder).with_context(|| format!("failed to make {}", self.folder.display()))?;
         let log = self.folder.join("log");
         let output = fs::File::create(&log).with_context(|| format!("failed to make {}", log.display()))?;

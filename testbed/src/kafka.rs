@@ -36,7 +36,7 @@ pub enum Size {
     One,
     /// Three brokers, ports 29192, 29292 and 29392: replication 3, min ISR 2.
     Three,
-    /// One broker that nobody else needs, port 29492: a test may take it away.
+    /// One broker that nobody else needs, port 29592: a test may take it away.
     Spare,
 }
 
@@ -49,7 +49,7 @@ impl Cluster {
         let ports: &[u16] = match size {
             Size::One => &[29_092],
             Size::Three => &[29_192, 29_292, 29_392],
-            Size::Spare => &[29_492],
+            Size::Spare => &[29_592],
         };
         let brokers = ports.iter().map(|port| Daemon::new(&format!("kafka-{port}"), *port));
         Ok(Self { brokers: brokers.collect::<Result<_>>()? })
@@ -172,6 +172,8 @@ impl Cluster {
             "group.consumer.session.timeout.ms=10000".to_owned(),
             "auto.create.topics.enable=false".to_owned(),
             "num.partitions=6".to_owned(),
+            // The gigabytes of a benchmark are gone before the next one is measured.
+            "log.segment.delete.delay.ms=0".to_owned(),
             String::new(),
         ]
         .join("\n")
