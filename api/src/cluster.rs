@@ -23,6 +23,10 @@ use serde::{Deserialize, Serialize};
     printcolumn = r#"{"name": "Reason", "type": "string", "jsonPath": ".status.conditions[?(@.type==\"Ready\")].message", "description": "Why it is not ready"}"#,
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
+#[x_kube(validation = (
+    "!has(self.sasl) || self.sasl.mechanism != 'PLAIN' || has(self.tls)",
+    "`sasl.mechanism: PLAIN` needs `tls`: without it everybody on the way could read the password; add `tls: {}`, or use SCRAM-SHA-512"
+))]
 pub struct KafkaClusterSpec {
     /// `host:port` of some of the brokers.
     #[schemars(

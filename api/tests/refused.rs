@@ -168,6 +168,17 @@ fn clusters_and_topics() {
     assert_eq!(cluster("'kafka:9092', 'b:9092'"), []);
     assert_eq!(cluster("kafka")[0].field, "spec.bootstrapServers[0]");
     assert_eq!(cluster("'http://kafka:9092'").len(), 1);
+    let secured = |more: &str| {
+        problems(&format!(
+            "apiVersion: tidemill.dev/v1alpha1\nkind: KafkaCluster\nmetadata: {{name: main}}\nspec: {{bootstrapServers: ['b:9092'], {more}}}\n"
+        ))
+    };
+    let sasl =
+        |mechanism: &str| format!("sasl: {{mechanism: {mechanism}, username: ann, password: {{name: s, key: k}}}}");
+    assert_eq!(secured(&sasl("SCRAM-SHA-512")), []);
+    assert_eq!(secured(&format!("{}, tls: {{}}", sasl("PLAIN"))), []);
+    let found = secured(&sasl("PLAIN"));
+    assert!(found.len() == 1 && found[0].message.contains("needs `tls`"), "{found:?}");
     let topic = |spec: &str| {
         problems(&format!(
             "apiVersion: tidemill.dev/v1alpha1\nkind: Topic\nmetadata: {{name: raw-articles}}\nspec: {spec}\n"

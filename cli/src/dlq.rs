@@ -1,5 +1,6 @@
 //! `tidemill dlq`: what failed, why, and back to where it came from.
 
+mod cluster;
 mod count;
 mod filter;
 mod letter;
@@ -11,8 +12,9 @@ mod summary;
 mod tally;
 mod topics;
 
-use anyhow::Result;
-use clap::{Args, Subcommand};
+use anyhow::{Context, Result};
+use clap::Subcommand;
+use cluster::Cluster;
 use indicatif::{ProgressBar, ProgressStyle};
 use letter::Letter;
 use std::{collections::BTreeMap, process::ExitCode};
@@ -42,23 +44,11 @@ impl Dlq {
     }
 }
 
-/// Which Kafka is asked.
-#[derive(Args, Debug)]
-struct Cluster {
-    /// Bootstrap servers; by default the broker of `tidemill up`
-    #[arg(long, env = "KAFKA_BOOTSTRAP_SERVERS", value_name = "HOST:PORT,…", default_value = "127.0.0.1:9292")]
-    kafka: String,
-}
-
-impl Cluster {
-    fn connection(&self) -> Connection {
-        Connection::plaintext(&self.kafka)
-    }
-}
-
 /// Partitions of each topic.
 fn partitions(connection: &Connection) -> Result<BTreeMap<String, i32>> {
-    Ok(block_in_place(|| topic_partitions(connection))?)
+    block_in_place(|| topic_partitions(connection)).with_context(|| {
+        format!("{} tells nothing: start `tidemill up`, or name other brokers with --kafka", connection.bootstrap())
+    })
 }
 
 /// Letters of a topic, one after another.

@@ -159,6 +159,38 @@ async fn an_answer_of_another_shape_says_what_was_expected() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_grows_too_old_is_given_up_before_or_between_attempts() {
+    let bed = Bed::start("max-age").await;
+    let input = bed.topic("in", 2, &[]).await;
+    let output = bed.topic("out", 1, &[]).await;
+    let mut config = with(echo(&bed, &input, Some(&output)), "FAIL_ON", "poison");
+    config.plan.retry.attempts = 10_000;
+    config.plan.retry.backoff.max = tidemill_api::Duration::from_millis(200);
+    config.plan.retry.max_age = Some(tidemill_api::Duration::from_secs(3));
+    bed.produce(&input, &[Record { partition: 0, ..text("0000000 old") }]).await;
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    let runner = Runner::start(&config);
+    bed.drained(&input, &input).await;
+    let young = [text("0000001 poison"), text("0000002 young")];
+    let young: Vec<Record> = (0..).zip(young).map(|(partition, record)| Record { partition, ..record }).collect();
+    bed.produce(&input, &young).await;
+    bed.drained(&input, &input).await;
+    let out: Vec<_> = bed.records(&output).await.into_iter().map(|record| record.value).collect();
+    assert_eq!(out, [Some("0000002 young".into())]);
+    let letters = bed.records(&dead_letters(&input)).await;
+    let attempts = |value: &str| {
+        let letter = letters.iter().find(|letter| letter.value.as_deref() == Some(value.as_bytes())).expect("a letter");
+        let (kind, message) = reason(letter);
+        assert!(kind == "RecordExpired" && message.contains("retry.maxAge (3s)"), "{kind}: {message}");
+        headers(letter)["attempts"].parse::<u32>().expect("a number")
+    };
+    assert_eq!(letters.len(), 2);
+    assert_eq!(attempts("0000000 old"), 0, "the function was not asked");
+    assert!(attempts("0000001 poison") > 1, "it was tried until then");
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_wait_until_a_function_that_cannot_start_is_repaired() {
     let bed = Bed::start("init").await;
     let input = bed.topic("in", PARTITIONS, &[]).await;

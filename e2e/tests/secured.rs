@@ -3,9 +3,10 @@
 //! `KafkaCluster` refuses it.
 
 use futures::future::join_all;
+use std::process::Stdio;
 use tidemill_api::Delivery;
 use tidemill_e2e::{
-    bed::{Bed, numbered},
+    bed::{Bed, dead_letters, numbered},
     runner::{Runner, echo},
     secured::{Way, start},
     tally::Tally,
@@ -13,7 +14,11 @@ use tidemill_e2e::{
 };
 use tidemill_kafka::Tls;
 use tidemill_runner::config::{Config, OtherCluster, prefixes};
-use tidemill_testbed::kafka::secured::{Listener, Secured};
+use tidemill_testbed::{
+    kafka::secured::{Listener, Secured},
+    programs,
+};
+use tokio::process::Command;
 
 const RECORDS: usize = 1_000;
 const PARTITIONS: i32 = 3;
@@ -68,6 +73,34 @@ async fn each_record_comes_out_once_by_every_way_in() {
             config.plan.output.as_mut().expect("it has an output").delivery = delivery;
             does_all(run_by(&way, &config), &bed, &input, &output).await;
         }
+    });
+    join_all(each).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn dead_letters_are_counted_by_every_way_in() {
+    let kafka = start().await;
+    let each = ways(&kafka).map(async |(name, way)| {
+        let bed = way.bed(&format!("dlq-{name}"));
+        let letters = dead_letters(&bed.topic("in", PARTITIONS, &[]).await);
+        bed.produce(&letters, &numbered(7, 50, PARTITIONS)).await;
+        let access = way.access();
+        let mut command = Command::new(programs::own("tidemill").expect("tidemill is built"));
+        command.args(["dlq", "list", &letters, "--kafka", &way.bootstrap]).envs(way.secrets("KAFKA_"));
+        if let Some(login) = &access.sasl {
+            command.args(["--sasl-mechanism", &login.mechanism, "--username", &login.username]);
+        }
+        if access.tls {
+            command.arg("--tls");
+        }
+        let output = command.stdin(Stdio::null()).output().await.expect("it can be started");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let row = said.lines().map(str::trim_start).find(|line| line.starts_with(&letters));
+        assert!(
+            row.is_some_and(|row| row.split_whitespace().nth(1) == Some("7")),
+            "{name}: {said}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     });
     join_all(each).await;
 }

@@ -38,7 +38,7 @@ impl List {
     /// # Errors
     /// When Kafka does not answer, or a topic is not there.
     pub fn run(self) -> Result<ExitCode> {
-        let connection = self.cluster.connection();
+        let connection = self.cluster.connection()?;
         let there = partitions(&connection)?;
         for topic in &self.topics {
             topics::known(topic, &there, connection.bootstrap())?;

@@ -103,7 +103,7 @@ impl Replay {
     /// # Errors
     /// When Kafka does not answer, or a topic is not there.
     pub async fn run(self) -> Result<ExitCode> {
-        let connection = self.cluster.connection();
+        let connection = self.cluster.connection()?;
         let there = partitions(&connection)?;
         topics::known(&self.topic, &there, connection.bootstrap())?;
         if let Some(to) = &self.to {
@@ -233,7 +233,7 @@ impl Run<'_> {
             self.summary.skip("it came from this very topic".to_owned(), place);
             return Ok(());
         }
-        topics::takes_letters(&record.topic, &self.topics, self.args.cluster.connection().bootstrap()).with_context(|| {
+        topics::takes_letters(&record.topic, &self.topics, self.args.cluster.bootstrap()).with_context(|| {
             format!("{address} came from a topic that is not there (make it, give --to, or choose others with --original-topic); what is before it is done")
         })?;
         if self.args.dry_run {

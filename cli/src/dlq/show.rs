@@ -91,7 +91,7 @@ impl Show {
     /// # Errors
     /// When Kafka does not answer, or the topic is not there.
     pub fn run(self) -> Result<ExitCode> {
-        let connection = self.cluster.connection();
+        let connection = self.cluster.connection()?;
         topics::known(&self.topic, &partitions(&connection)?, connection.bootstrap())?;
         let spans = self.filter.narrow(block_in_place(|| topic_spans(&connection, &self.topic))?);
         let bar = progress(offsets(&spans))?;
