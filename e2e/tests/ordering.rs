@@ -125,6 +125,8 @@ async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded(
     let mut runner = Runner::start(&config);
     // It reads so far past the one that is stuck, and does those of the other keys.
     let others = (AHEAD - AHEAD / KEYS) as u64;
+    // 49,000 invocations: where tests run beside this one, they take more than one wait's patience.
+    runner.report("half of the other keys' work", |report| report.totals.r#in >= others / 2).await;
     runner.report("the other keys' work", |report| report.totals.r#in + 300 >= others).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let done = runner.report("its totals", |_| true).await.totals.r#in;
