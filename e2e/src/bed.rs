@@ -7,15 +7,14 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 use tidemill_kafka::{
-    Asked, ClusterObserver, Connection, Group, TopicReader, TopicTarget, dead_letters_of, ensure_topics,
+    Asked, ClusterObserver, Connection, Group, TopicReader, TopicTarget, dead_letters_of, delete_topic, ensure_topics,
     rdkafka::{
         admin::{AdminOptions, AlterConfig, ResourceSpecifier},
-        consumer::{BaseConsumer, Consumer},
         message::{Header, OwnedHeaders},
         producer::{FutureProducer, FutureRecord},
         util::Timeout,
     },
-    topic_spans,
+    topic_partitions, topic_spans,
 };
 use tidemill_runner::record::Record;
 use tidemill_testbed::kafka::{Cluster, Size};
@@ -86,17 +85,11 @@ impl Bed {
     /// When the broker refuses.
     pub async fn remove(self) {
         let (connection, own) = (self.connection.clone(), format!("{}.", self.name));
-        let listed = spawn_blocking(move || {
-            let client: BaseConsumer = connection.client_config().create().expect("a client");
-            let all = client.fetch_metadata(None, PATIENCE).expect("the broker answers");
-            let ours = all.topics().iter().map(|topic| topic.name()).filter(|name| name.contains(&own));
-            ours.map(str::to_owned).collect::<Vec<_>>()
-        });
-        let topics = listed.await.expect("asking does not panic");
-        let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
-        let admin = self.connection.admin().expect("an admin client");
-        let deleted = admin.delete_topics(&topics, &AdminOptions::new()).await.expect("the broker answers");
-        deleted.into_iter().for_each(|topic| drop(topic.expect("it can be deleted")));
+        let all = spawn_blocking(move || topic_partitions(&connection)).await.expect("asking does not panic");
+        let all = all.expect("the broker answers");
+        for topic in all.keys().filter(|name| name.contains(&own)) {
+            delete_topic(&self.connection, topic).await.expect("it can be deleted");
+        }
     }
 
     /// Makes a topic of exactly that name.

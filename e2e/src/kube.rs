@@ -136,9 +136,7 @@ impl Kube {
     /// # Panics
     /// When something does not start.
     pub async fn start(test: &str) -> Self {
-        let kube = Self::bare(test).await;
-        kube.apply(&kafka_cluster("main")).expect("a KafkaCluster");
-        kube
+        Self::start_on(everybodys(), test).await
     }
 
     /// The same on another of the testbed's Kafkas.
@@ -152,23 +150,20 @@ impl Kube {
         kube
     }
 
-    /// A namespace with nothing in it, and topics on another of the testbed's Kafkas.
-    ///
-    /// # Panics
-    /// When something does not start.
-    pub async fn bare_on(kafka: Kafka, test: &str) -> Self {
-        Self::with(Bed::start_on(kafka, test).await).await
-    }
-
     /// A namespace with nothing in it.
     ///
     /// # Panics
     /// When something does not start.
     pub async fn bare(test: &str) -> Self {
-        Self::with(Bed::start(test).await).await
+        Self::bare_on(everybodys(), test).await
     }
 
-    async fn with(bed: Bed) -> Self {
+    /// A namespace with nothing in it, and topics on another of the testbed's Kafkas.
+    ///
+    /// # Panics
+    /// When something does not start.
+    pub async fn bare_on(kafka: Kafka, test: &str) -> Self {
+        let bed = Bed::start_on(kafka, test).await;
         let cluster = tokio::task::spawn_blocking(installed).await.expect("installing does not panic");
         let namespace = bed.unique("ns").replace('.', "-").trim_end_matches("-ns").to_owned();
         let kube = Self { cluster, bed, namespace };
@@ -317,7 +312,12 @@ impl Drop for Kube {
 /// When the testbed's place is unknown.
 #[must_use]
 pub fn kafka_cluster(name: &str) -> String {
-    manifest(name, &Kafka::new(Size::One).expect("the testbed's Kafka"))
+    manifest(name, &everybodys())
+}
+
+/// The Kafka that tests share.
+fn everybodys() -> Kafka {
+    Kafka::new(Size::One).expect("the testbed's Kafka")
 }
 
 fn manifest(name: &str, kafka: &Kafka) -> String {

@@ -359,7 +359,9 @@ async fn pass_on(door: TcpListener, broker: String, count: Arc<AtomicUsize>) {
         tokio::spawn(async move {
             let mut going = TcpStream::connect(broker).await.expect("the broker listens");
             // Whoever hangs up first ends it.
-            copy_bidirectional(&mut coming, &mut going).await.ok();
+            if let Err(error) = copy_bidirectional(&mut coming, &mut going).await {
+                println!("the door: {error}");
+            }
         });
     }
 }

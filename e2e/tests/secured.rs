@@ -1,6 +1,6 @@
 //! Functions on a Kafka that asks who comes: what is said, and kept, where the secrets are wrong, and
-//! that each record comes out once by every way in. `PLAIN` without TLS is the runner's alone: a
-//! `KafkaCluster` refuses it.
+//! that each record comes out once by every way in. `PLAIN` without TLS is for runners and `dlq`
+//! alone: a `KafkaCluster` refuses it.
 
 use futures::future::join_all;
 use std::process::Stdio;

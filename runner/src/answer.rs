@@ -176,8 +176,8 @@ fn related(
         let found = partition.rsplit_once('-').and_then(|(topic, number)| {
             let number: i32 = number.parse().ok()?;
             let after = &places[places.partition_point(|(place, _)| place < offset)..];
-            let same = after.iter().take_while(|(place, _)| place == offset).map(|(_, index)| *index);
-            same.into_iter().find(|index| records[*index].partition == number && *records[*index].topic == *topic)
+            let mut same = after.iter().take_while(|(place, _)| place == offset).map(|(_, index)| *index);
+            same.find(|index| records[*index].partition == number && *records[*index].topic == *topic)
         });
         found.ok_or_else(|| Error::Item { list, partition: partition.clone(), offset: *offset })
     };

@@ -247,15 +247,20 @@ impl Batch {
         (self.records, Ticket { amount: self.amount, keys: self.keys })
     }
 
-    /// Takes the record, or hands it back where there is no room for it.
+    /// Whether there is room for so many bytes, beside what it has and `more`.
     ///
     /// A batch takes its first record whatever its size: what is too large for any batch is for
     /// the failure destination to have, not for the reader to wait on.
+    fn has_room(&self, more: Amount, size: u64, limits: &Limits) -> bool {
+        let records = self.records.len() + more.records;
+        let bytes = self.amount.bytes + more.bytes + size;
+        records == 0 || records < limits.max_records as usize && bytes <= limits.max_bytes.get()
+    }
+
+    /// Takes the record, or hands it back where there is no room for it.
     fn push(&mut self, record: Record, limits: &Limits) -> Option<Record> {
         let size = record.size();
-        let full =
-            self.records.len() >= limits.max_records as usize || self.amount.bytes + size > limits.max_bytes.get();
-        if full && !self.records.is_empty() {
+        if !self.has_room(Amount::default(), size, limits) {
             return Some(record);
         }
         self.amount.add(Amount { records: 1, bytes: size });
@@ -266,10 +271,8 @@ impl Batch {
     /// Takes from the front what there is room for; answers how much that was.
     fn fill(&mut self, waiting: &mut VecDeque<Record>, limits: &Limits) -> Amount {
         let mut taken = Amount::default();
-        for record in waiting.iter().take((limits.max_records.max(1) as usize).saturating_sub(self.records.len())) {
-            let size = record.size();
-            let first = self.records.is_empty() && taken.records == 0;
-            if !first && self.amount.bytes + taken.bytes + size > limits.max_bytes.get() {
+        for size in waiting.iter().map(Record::size) {
+            if !self.has_room(taken, size, limits) {
                 break;
             }
             taken.add(Amount { records: 1, bytes: size });

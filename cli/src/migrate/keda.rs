@@ -248,14 +248,13 @@ fn cluster(first: &Trigger, metadata: &Map<String, Value>, notes: &mut Vec<Strin
         spec["sasl"] = json!({"mechanism": mechanism, "username": FILL_IN, "password": {"name": FILL_IN.to_lowercase(), "key": "password"}});
         notes.push("KafkaCluster spec.sasl: fill in the user and the Secret with its password".to_owned());
     }
-    if mechanism == Some("PLAIN") && is("tls").is_none() {
-        notes.push("metadata.sasl plaintext without tls: the KafkaCluster is refused until it has spec.tls, or another mechanism".to_owned());
-    }
     if is("tls").is_some() {
         spec["tls"] = json!({});
         notes.push(
             "KafkaCluster spec.tls: name Secrets for ca, certificate and key where the brokers need them".to_owned(),
         );
+    } else if mechanism == Some("PLAIN") {
+        notes.push("metadata.sasl plaintext without tls: the KafkaCluster is refused until it has spec.tls, or another mechanism".to_owned());
     }
     if first.authentication_ref.is_some() {
         notes.push("authenticationRef: what its TriggerAuthentication names goes into the KafkaCluster's spec.sasl and spec.tls".to_owned());
