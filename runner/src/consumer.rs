@@ -6,6 +6,7 @@
 //! committed, and only then is it given back. The other partitions go on meanwhile.
 
 use crate::{
+    commits::{Commits, Committer, commit_surely},
     membership::{self, Protocol},
     output::Sink,
     partition::Partition,
@@ -16,14 +17,14 @@ use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, TopicPartitionList,
     config::RDKafkaLogLevel,
-    consumer::{BaseConsumer, CommitMode, Consumer as KafkaConsumer, ConsumerContext, Rebalance, StreamConsumer},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    consumer::{BaseConsumer, Consumer as KafkaConsumer, ConsumerContext, Rebalance, StreamConsumer},
+    error::KafkaError,
 };
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock, Weak},
-    time::{Duration, Instant},
+    time::Duration,
 };
 use tidemill_api::{Start, plan::KafkaPlan};
 use tidemill_kafka::{Begin, Connection, DELIVERY_TIMEOUT, PartitionQueue, begin_group};
@@ -41,11 +42,6 @@ const DRAIN: Duration = Duration::from_secs(5);
 /// How long what it has sent may be on its way: a partition that moved before that would have it come
 /// out behind what its next owner does. librdkafka looks once a second for what has taken too long.
 const UNDERWAY: Duration = DELIVERY_TIMEOUT.saturating_add(Duration::from_secs(2));
-/// How long a last commit is tried, and how often.
-const COMMIT_PATIENCE: Duration = Duration::from_secs(5);
-const COMMIT_PAUSE: Duration = Duration::from_millis(20);
-/// How long the group may not know the member: so long it may take to hear of it and to join again.
-const EXPELLED: Duration = Duration::from_secs(20);
 
 /// The longest that it takes to give back partitions of a function with that time-out.
 #[must_use]
@@ -63,10 +59,8 @@ pub struct Context {
     timeout: Duration,
     /// Cancelled when the broker does not know the protocol.
     unknown: CancellationToken,
-    /// Since when every commit is refused because the group does not know the member.
-    expelled: Mutex<Option<Instant>>,
-    /// Cancelled here when the whole runner must start again.
-    failed: CancellationToken,
+    /// How commits go.
+    pub(crate) commits: Commits,
 }
 
 /// A partition that was assigned.
@@ -142,6 +136,8 @@ async fn session<S: Sink>(
         let member = Arc::downgrade(&consumer);
         tokio::spawn(membership::heartbeat(member, plan.topics.clone(), owned, ending.clone()));
     }
+    // In transactions offsets go with the effects.
+    let committer = (!pipeline.plan.exactly_once()).then(|| Committer::start(&consumer));
     // Callbacks run on the thread that polls, and wait there for partitions to drain: a thread
     // of its own, so that no work shares it.
     let (polled, poll_ending) = (consumer.clone(), ending.clone());
@@ -165,6 +161,9 @@ async fn session<S: Sink>(
             false
         });
         consumer.context().release_all(&consumer);
+        if let Some(committer) = committer {
+            committer.end();
+        }
         consumer.unsubscribe();
         drop(consumer);
         unknown
@@ -249,8 +248,7 @@ impl Context {
             tasks: Mutex::default(),
             timeout,
             unknown: CancellationToken::new(),
-            expelled: Mutex::default(),
-            failed: ending,
+            commits: Commits::new(ending),
             start: Box::new(start),
         }
     }
@@ -289,69 +287,10 @@ impl Context {
         });
     }
 
-    /// A coordinator that took over may have forgotten the member; librdkafka then hears of it only
-    /// from its commits where its heartbeat was lost on the way, and goes on reading partitions
-    /// that are not its own any more. To start again is what joins the group.
-    fn look_for_expulsion(&self, result: &KafkaResult<()>) {
-        use RDKafkaErrorCode as Code;
-        let mut expelled = self.expelled.lock();
-        match result {
-            Err(KafkaError::ConsumerCommit(Code::UnknownMemberId | Code::FencedMemberEpoch)) => {
-                let since = *expelled.get_or_insert_with(Instant::now);
-                if since.elapsed() > EXPELLED && !self.failed.is_cancelled() {
-                    error!("the group does not know this member: the runner must start again");
-                    self.failed.cancel();
-                }
-            }
-            Ok(()) => *expelled = None,
-            Err(_) => {}
-        }
-    }
-
     fn release_all(&self, consumer: &Consumer) {
         let partitions: Vec<_> = self.tasks.lock().keys().cloned().collect();
         self.drain(&partitions);
         commit_surely(consumer);
-    }
-}
-
-/// Commits what is stored, before partitions are given back.
-///
-/// While others join or leave, the coordinator takes no commit for a moment: not to ask again
-/// would have the next owner repeat what was done since the last commit.
-fn commit_surely<C: ConsumerContext>(consumer: &impl KafkaConsumer<C>) {
-    let asked = Instant::now();
-    loop {
-        match consumer.commit_consumer_state(CommitMode::Sync) {
-            Err(KafkaError::ConsumerCommit(code)) if passes(code) && asked.elapsed() < COMMIT_PATIENCE => {
-                debug!(%code, "offsets not committed yet");
-                std::thread::sleep(COMMIT_PAUSE);
-            }
-            result => return commit(result),
-        }
-    }
-}
-
-fn passes(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::RebalanceInProgress
-            | Code::IllegalGeneration
-            | Code::NotCoordinator
-            | Code::CoordinatorNotAvailable
-            | Code::CoordinatorLoadInProgress
-            | Code::RequestTimedOut
-            | Code::OperationTimedOut
-            | Code::WaitingForCoordinator
-            | Code::StaleMemberEpoch
-    )
-}
-
-fn commit(result: KafkaResult<()>) {
-    match result {
-        Ok(()) | Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::NoOffset)) => {}
-        Err(error) => warn!(%error, "offsets not committed; records may be repeated"),
     }
 }
 
@@ -377,8 +316,7 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, base: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        // Whoever hears of a rebalance is known, or is about to join again.
-        *self.expelled.lock() = None;
+        self.commits.heard();
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let Some(consumer) = self.own.get().and_then(Weak::upgrade) else { return };
@@ -417,10 +355,5 @@ impl ConsumerContext for Context {
             }
             Rebalance::Error(error) => error!(%error, "rebalance"),
         }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, _offsets: &TopicPartitionList) {
-        self.look_for_expulsion(&result);
-        commit(result);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! # Why no record is lost
 //!
-//! A record leaves the consumer group's backlog when its offset is committed. librdkafka commits
+//! A record leaves the consumer group's backlog when its offset is committed. [`commits`] commits
 //! only offsets that were stored (`enable.auto.offset.store=false`), and [`partition`] stores the
 //! [`watermark`]: the last offset up to which [`pipeline`]'s `settle` has done with every record,
 //! however batches of other keys have overtaken each other ([`lanes`]), whatever is invoked before
@@ -20,6 +20,7 @@ pub mod answer;
 pub mod api_thread;
 pub mod archive;
 pub mod attempt;
+pub mod commits;
 pub mod config;
 pub mod consumer;
 pub mod dead_letter;

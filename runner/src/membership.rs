@@ -23,8 +23,6 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
-/// How often stored offsets are committed.
-const COMMIT_INTERVAL: Duration = Duration::from_millis(200);
 /// Between two heartbeats of a member that has partitions: so long at most they stay with it when
 /// another should have them.
 const HEARTBEAT: Duration = Duration::from_millis(500);
@@ -53,8 +51,8 @@ pub fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration, protoc
         // Whatever `start` says: where a group begins was committed before.
         .set("auto.offset.reset", "earliest")
         .set("enable.auto.offset.store", "false")
-        .set("enable.auto.commit", "true")
-        .set("auto.commit.interval.ms", COMMIT_INTERVAL.as_millis().to_string())
+        // See `commits`.
+        .set("enable.auto.commit", "false")
         .set("max.poll.interval.ms", poll.as_millis().to_string())
         .set("fetch.wait.max.ms", connection.fetch_wait().as_millis().to_string())
         // A queue that was full is asked again soon: by default it would rest for a second.

@@ -42,6 +42,11 @@ pub const ALL: &[Metric] = &[
         "Attempts to keep a failed record in S3 that failed: the partition waits until one succeeds",
     ),
     Metric::counter("tidemill_runner_rebalances_total", &[], "Times that partitions were taken from this replica"),
+    Metric::counter(
+        "tidemill_runner_commit_errors_total",
+        &[],
+        "Commits of offsets that failed: tried again, and where the runner ends before one succeeds its records come twice",
+    ),
     Metric::counter("tidemill_runner_fetch_errors_total", &[], "Errors that came in place of records"),
     Metric::counter(
         "tidemill_runner_transactions_total",

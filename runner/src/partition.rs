@@ -27,7 +27,7 @@ use tokio::{
     time::{Instant, MissedTickBehavior, interval, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
-use tracing::{error, warn};
+use tracing::{error, info, warn};
 
 /// Between two attempts to read from a partition that gives an error.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -150,6 +150,10 @@ impl<S: Sink> Partition<S> {
                 () = self.stop.cancelled() => break,
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
                 record = self.read(&mut work.copier), if room => {
+                    if work.watermark.is_new() {
+                        let (topic, partition, offset) = (&*self.topic, self.number, record.offset);
+                        info!(topic, partition, offset, "reading from here");
+                    }
                     let mut dropped = usize::from(!self.take(&mut work, record));
                     let most = self.room(&work, ordering, abreast).min(AT_ONCE);
                     let taken = self.queue.take(most, |fetched| {

@@ -61,6 +61,12 @@ impl Watermark {
         self.open.front().map(|(offset, _)| *offset)
     }
 
+    /// Whether no record was read yet.
+    #[must_use]
+    pub fn is_new(&self) -> bool {
+        self.done.is_none() && self.open.is_empty()
+    }
+
     /// How many records were read since the first that is not done.
     #[must_use]
     pub fn span(&self) -> usize {

@@ -112,6 +112,8 @@ impl Mode {
 /// One runner's place in its group: where it runs, and that it does.
 pub struct Seat {
     runner: Option<Runner>,
+    /// What those before it have logged.
+    logs: Vec<String>,
     config: Config,
     environment: Vec<(String, String)>,
     inside: Vec<String>,
@@ -127,9 +129,16 @@ impl Seat {
 
     /// kill -9 of the runner.
     pub async fn kill(&mut self) {
-        if let Some(runner) = self.runner.take() {
+        if let Some(runner) = self.take() {
             runner.kill().await;
         }
+    }
+
+    /// The runner, which is about to end.
+    fn take(&mut self) -> Option<Runner> {
+        let runner = self.runner.take()?;
+        self.logs.push(runner.log());
+        Some(runner)
     }
 
     /// Ends its runner in order.
@@ -137,7 +146,7 @@ impl Seat {
     /// # Panics
     /// When it does not end.
     pub async fn stop(&mut self) {
-        if let Some(runner) = self.runner.take() {
+        if let Some(runner) = self.take() {
             runner.stop().await;
         }
     }
@@ -160,7 +169,9 @@ impl Seat {
         let runner = self.runner.as_mut()?;
         let status = runner.has_ended()?;
         // Whoever was killed did not end for what it said before.
-        let said = status.code().and_then(|_| last_error(&runner.log()));
+        let log = runner.log();
+        let said = status.code().and_then(|_| last_error(&log));
+        self.logs.push(log);
         self.start();
         Some(said.map_or_else(|| format!("{status}, and no error was logged"), |said| format!("{status}: {said}")))
     }
@@ -170,6 +181,12 @@ impl Seat {
         let log = self.runner.as_ref().map(Runner::log).unwrap_or_default();
         let lines: Vec<_> = log.lines().rev().take(40).collect();
         lines.into_iter().rev().collect::<Vec<_>>().join("\n")
+    }
+
+    /// All that its runners have logged, one after the other.
+    #[must_use]
+    pub fn log(&self) -> String {
+        self.logs.iter().cloned().chain(self.runner.as_ref().map(Runner::log)).collect()
     }
 }
 
@@ -206,7 +223,13 @@ impl Group {
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
         ];
         let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let seat = |config: Config, inside| Seat { runner: None, config, environment: environment.clone(), inside };
+        let seat = |config: Config, inside| Seat {
+            runner: None,
+            logs: Vec::new(),
+            config,
+            environment: environment.clone(),
+            inside,
+        };
         let mut seats = vec![seat(config.clone(), Vec::new())];
         if mode.is_shared() {
             let there = Config { bootstrap_servers: surroundings.bootstrap.clone(), ..config };
@@ -228,7 +251,7 @@ impl Group {
         let Seat { config, environment, .. } = &self.seats[0];
         let config = with(config.clone(), "TELL_CONTEXT", "true");
         let environment = environment.iter().cloned().chain(clock.variables()).collect();
-        let mut seat = Seat { runner: None, config, environment, inside: Vec::new() };
+        let mut seat = Seat { runner: None, logs: Vec::new(), config, environment, inside: Vec::new() };
         seat.start();
         seat
     }

@@ -135,7 +135,23 @@ async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started:
     table.unknown = sent.lock().unknown;
     table.clocks = live.clocks;
     table.lasted = started.elapsed();
+    if !table.is_good() {
+        keep_logs(&stage, table.seed);
+    }
     table
+}
+
+/// Where a promise was broken: what each runner has logged since the beginning.
+fn keep_logs(stage: &Stage, seed: u64) {
+    let folder = std::env::temp_dir().join(format!("tidemill-faults-{seed}"));
+    std::fs::create_dir_all(&folder).expect("a folder for logs");
+    for group in &stage.groups {
+        for (number, seat) in group.seats.iter().enumerate() {
+            let file = folder.join(format!("{}-{}.log", group.mode.name(), number + 1));
+            std::fs::write(file, seat.log()).expect("a log can be kept");
+        }
+    }
+    println!("what the runners have logged is kept in {}", folder.display());
 }
 
 fn judge(came: &Came, acknowledged: &BTreeSet<u64>, windows: &[Window]) -> Vec<(&'static str, Verdict)> {

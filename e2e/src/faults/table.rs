@@ -23,7 +23,8 @@ pub struct Row {
 /// A run.
 #[derive(Debug, Default)]
 pub struct Table {
-    seed: u64,
+    /// What decided its faults.
+    pub seed: u64,
     rows: Vec<Row>,
     /// Of each row, what was repeated in it, for each group.
     repeated: Vec<Vec<usize>>,
@@ -91,9 +92,20 @@ fn reasons(verdict: &Verdict) -> String {
     format!(
         "lost [{}], repeated where they may not [{}], inversions [{}]",
         some(verdict.lost.iter().map(u64::to_string).collect()),
-        some(verdict.wrongly.iter().map(|(number, copies)| format!("{number} at {copies:?}")).collect()),
+        wrongly(&verdict.wrongly),
         some(verdict.inversions.iter().map(|pair| format!("{pair:?}")).collect()),
     )
+}
+
+/// From which copy to which: what was repeated together has much in common.
+fn wrongly(copies: &BTreeMap<u64, Vec<i64>>) -> String {
+    let (Some(first), Some(last)) = (copies.first_key_value(), copies.last_key_value()) else { return String::new() };
+    let of = |(number, times): (&u64, &Vec<i64>)| format!("{number} at {times:?}");
+    let between = |index: usize| {
+        let times = copies.values().filter_map(|times| times.get(index));
+        format!("{:?} to {:?}", times.clone().min(), times.max())
+    };
+    format!("{} of them, {} to {}, first {}, second {}", copies.len(), of(first), of(last), between(0), between(1))
 }
 
 impl fmt::Display for Table {
