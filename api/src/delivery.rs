@@ -16,7 +16,8 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 64), inner(length(min = 1, max = 249), regex(pattern = r"^[a-zA-Z0-9._-]+$")))]
     pub allowed_topics: Vec<String>,
-    /// Whether outputs and input offsets are one transaction.
+    /// `atLeastOnce`: outputs are acknowledged before the input is committed. `exactlyOnce`: both are one
+    /// Kafka transaction.
     #[serde(default)]
     pub delivery: Delivery,
     /// The `KafkaCluster` to write to: the trigger's where it is not set, `main` under a

@@ -39,7 +39,7 @@ use std::collections::BTreeMap;
     printcolumn = r#"{"name": "Age", "type": "date", "jsonPath": ".metadata.creationTimestamp"}"#
 )]
 #[x_kube(
-    validation = ("has(self.image) != has(self.package)", "set exactly one of `image` and `package`"),
+    validation = ("has(self.image) != has(self.__package__)", "set exactly one of `image` and `package`"),
     validation = (
         "!has(self.timeout) || (duration(self.timeout) > duration('0s') && duration(self.timeout) <= duration('3h'))",
         "`timeout` must be above 0s and at most 3h"

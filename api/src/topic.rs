@@ -56,7 +56,8 @@ pub struct TopicSpec {
     /// The schema of the records' values.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub value_schema: Option<ValueSchema>,
-    /// What becomes of the topic when this resource is deleted.
+    /// What becomes of the topic when this resource is deleted: `Retain` leaves it with its records,
+    /// `Delete` deletes both.
     #[serde(default)]
     pub deletion_policy: DeletionPolicy,
 }

@@ -42,7 +42,7 @@ pub struct KafkaTrigger {
     /// How many records one invocation gets.
     #[serde(default)]
     pub batch: Batch,
-    /// Which records wait for each other.
+    /// Which records wait for each other: those of a `partition`, those of one `key`, or `none`.
     #[serde(default)]
     pub ordering: Ordering,
     /// Which parts of a record are decoded to JSON, where the cluster has a `schemaRegistry`: those

@@ -120,6 +120,11 @@ fn fields_that_are_missing_or_unknown() {
 #[test]
 fn rules_between_fields() {
     refused("  image: tidemill/normalize:0.1.0\n", "", 4, "spec", "exactly one of `image` and `package`");
+    let sha256 = "0".repeat(64);
+    let both = format!(
+        "  image: tidemill/normalize:0.1.0\n  package: {{s3: {{bucket: functions, key: f.zip, sha256: '{sha256}'}}}}\n"
+    );
+    refused("  image: tidemill/normalize:0.1.0\n", &both, 4, "spec", "exactly one of `image` and `package`");
     refused("    max: 12", "    max: 12\n    lagPerReplica: 100", 18, "spec.scaling", "at most one of `drainTarget`");
     refused("    min: 0", "    min: 13", 18, "spec.scaling", "`min` must not be above `max`");
     refused("{initial: 200ms,", "{initial: 1h,", 16, "spec.retry.backoff", "must not be longer than `max`");

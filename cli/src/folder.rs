@@ -148,9 +148,9 @@ impl Reading {
 
     /// Checks what needs more than a manifest of its own: names, what this version can do, loops.
     pub fn whole(&mut self, unique: Unique) {
-        let mut names = BTreeMap::new();
+        let (mut names, mut readers) = (BTreeMap::new(), BTreeMap::new());
         for found in std::mem::take(&mut self.found) {
-            let findings = found.problems(&mut names, unique);
+            let findings = found.problems(&mut names, &mut readers, unique);
             if findings.is_empty() {
                 self.found.push(found);
             } else {
@@ -174,19 +174,36 @@ impl Reading {
 /// Folder, namespace and name of a function → where it stands.
 type Names = BTreeMap<(Option<PathBuf>, String, String), String>;
 
+/// Folder, cluster, group and topic → which function reads it.
+type Readers = BTreeMap<(Option<PathBuf>, String, String, String), String>;
+
 impl Found {
-    fn problems(&self, names: &mut Names, unique: Unique) -> Vec<Finding> {
+    fn problems(&self, names: &mut Names, readers: &mut Readers, unique: Unique) -> Vec<Finding> {
         let Resource::Function(function) = &self.resource else { return Vec::new() };
         let mut findings = Vec::new();
         let plan = Plan::of(function);
         let space = if unique == Unique::InNamespace { plan.namespace.clone() } else { String::new() };
         let place = format!("{}:{}", self.file.display(), self.document.line("/metadata/name"));
-        match names.entry((self.file.parent().map(Path::to_owned), space, plan.name.clone())) {
+        let folder = self.file.parent().map(Path::to_owned);
+        match names.entry((folder.clone(), space, plan.name.clone())) {
             Entry::Vacant(entry) => drop(entry.insert(place)),
             Entry::Occupied(first) => {
                 let message =
                     format!("two functions are named `{}`: rename this one or that of {}", plan.name, first.get());
                 findings.push(self.finding("metadata.name", message));
+            }
+        }
+        if let Some(kafka) = plan.kafka() {
+            for topic in &kafka.topics {
+                let place = (folder.clone(), kafka.cluster.clone(), kafka.group.clone(), topic.clone());
+                let other = readers.entry(place).or_insert_with(|| plan.name.clone());
+                if *other != plan.name {
+                    let message = format!(
+                        "function `{other}` reads `{topic}` in the group `{}` too, and each would get only some of its records: name another group",
+                        kafka.group
+                    );
+                    findings.push(self.finding("spec.trigger.kafka.group", message));
+                }
             }
         }
         if let Err(Unsupported { field, remedy }) = config::supported(&plan) {

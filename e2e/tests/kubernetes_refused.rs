@@ -28,9 +28,17 @@ spec:
   scaling: {min: 0, max: 12, drainTarget: 10s}
 "#;
 
+const IMAGE: &str = "  image: tidemill/echo:0.1.0\n";
+const PACKAGE: &str = "  package: {s3: {bucket: functions, key: echo.zip, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}}\n";
+const BOTH: &str = concat!(
+    "  image: tidemill/echo:0.1.0\n",
+    "  package: {s3: {bucket: functions, key: echo.zip, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}}\n"
+);
+
 /// What is replaced, by what, and what the message must say.
-const BROKEN: [(&str, &str, &str); 19] = [
-    ("  image: tidemill/echo:0.1.0\n", "", "exactly one of `image` and `package`"),
+const BROKEN: [(&str, &str, &str); 20] = [
+    (IMAGE, "", "exactly one of `image` and `package`"),
+    (IMAGE, BOTH, "exactly one of `image` and `package`"),
     ("timeout: 30s", "timeout: soon", "timeout"),
     ("timeout: 30s", "timeout: 0s", "`timeout` must be above 0s"),
     ("concurrency: 1", "concurrency: 0", "concurrency"),
@@ -64,7 +72,11 @@ async fn the_api_server_refuses_what_validate_refuses_and_names_the_field() {
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert!(said.iter().any(|problem| problem.contains(words)), "{wrong}: validate says: {said:?}");
     }
-    kube.apply(WHOLE).expect("the whole manifest is accepted");
+    for whole in [WHOLE.to_owned(), WHOLE.replace(IMAGE, PACKAGE)] {
+        let documents = manifest::documents(&whole).expect("it is YAML");
+        check::resource(&documents[0]).expect("validate accepts the whole manifest");
+        kube.apply(&whole).expect("the API server accepts it");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

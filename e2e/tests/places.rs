@@ -64,6 +64,28 @@ async fn a_group_that_begins_now_has_lag_without_a_member() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_begins_with_the_first_record_of_a_time() {
+    let bed = Bed::start("timestamp").await;
+    let input = bed.topic("in", 2, &[]).await;
+    let output = bed.topic("out", 2, &[]).await;
+    // No number: should one of them come, the tally says so.
+    let old: Vec<_> = (0..2).map(|partition| Record { partition, ..text("of old") }).collect();
+    bed.produce(&input, &old).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let time = chrono::Utc::now();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    bed.produce(&input, &numbered(10, 50, 2)).await;
+    let mut config = echo(&bed, &input, Some(&output));
+    // An offset of its own, as RFC 3339 allows.
+    let zone = chrono::FixedOffset::east_opt(2 * 3_600).expect("a zone");
+    trigger(&mut config).start = Start::Timestamp(time.with_timezone(&zone).to_rfc3339());
+    let runner = Runner::start(&config);
+    bed.drained(&input, &input).await;
+    Tally::of(&bed.records(&output).await, 10).exactly_once();
+    assert_eq!(runner.stop().await.r#in, 10);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_waits_for_the_function_is_given_back_untouched() {
     let bed = Bed::start("given-back").await;
     let input = bed.topic("in", 3, &[]).await;

@@ -2,7 +2,7 @@
 //! code 1, and no process left.
 
 use nix::sys::signal::Signal;
-use std::{fs, net::TcpListener, path::Path};
+use std::{fs, net::TcpListener, path::Path, process::Command};
 use tempfile::TempDir;
 use tidemill_e2e::{
     disk::Disk,
@@ -10,6 +10,7 @@ use tidemill_e2e::{
     up::Up,
     wait::{PATIENCE, until},
 };
+use tidemill_testbed::programs;
 
 /// What a finite run makes of the site's pages: 24 articles and a broken page.
 const ARTICLES: usize = 25;
@@ -93,6 +94,24 @@ async fn a_wrong_manifest_is_named_with_file_line_and_field() {
         let (up, _state) = up(folder.path());
         says(&up.refused().await, &["the manifests are refused", expected]);
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_functions_that_share_a_topic_and_a_group_are_refused() {
+    let folder = market::copy();
+    let other = folder.path().join("other.yaml");
+    let first = fs::read_to_string(folder.path().join("normalize.yaml")).expect("it is there");
+    let second = first.replace("name: normalize", "name: other");
+    fs::write(&other, &second).expect("the folder can be written");
+    let (up, _state) = up(folder.path());
+    let words = ["other.yaml:14: spec.trigger.kafka.group", "`normalize`", "`raw-articles`", "name another group"];
+    says(&up.refused().await, &words);
+
+    // Each in a group of its own gets all.
+    fs::write(&other, second.replace("normalizer-group", "other-group")).expect("the folder can be written");
+    let mut command = Command::new(programs::own("tidemill").expect("tidemill is built"));
+    let validated = command.arg("validate").arg(folder.path()).output().expect("it runs");
+    assert!(validated.status.success(), "{validated:?}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,5 +1,7 @@
-//! crds/: the custom resource definitions, as the `api` crate has them; and the same in their chart.
+//! crds/: the custom resource definitions, as the `api` crate has them; the same in their chart, and
+//! in words in docs/reference.md.
 
+use crate::reference;
 use anyhow::{Context, Result, bail};
 use std::{fs, path::Path};
 
@@ -21,7 +23,7 @@ pub fn run(root: &Path, check: bool) -> Result<()> {
 }
 
 fn files() -> Result<Vec<(String, String)>> {
-    let mut files = Vec::new();
+    let mut files = vec![("docs/reference.md".to_owned(), reference::page()?)];
     for crd in tidemill_api::check::crds() {
         let (name, text) = (crd.metadata.name.as_deref().context("a CRD has a name")?, serde_saphyr::to_string(&crd)?);
         // Helm reads only what is in the chart's own folder.

@@ -4,6 +4,7 @@
 mod crds;
 mod images;
 mod proto;
+mod reference;
 mod simulate;
 
 use anyhow::{Context, Result};
@@ -19,7 +20,7 @@ struct Args {
 
 #[derive(Subcommand)]
 enum Task {
-    /// crds/: the custom resource definitions.
+    /// crds/: the custom resource definitions; docs/reference.md: their fields.
     Crds {
         /// Compare with the committed files instead of writing them.
         #[arg(long)]
