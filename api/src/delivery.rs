@@ -41,6 +41,9 @@ pub enum Delivery {
 /// How often a failing batch is tried.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+#[schemars(extend("x-kubernetes-validations" = [
+    {"rule": "!has(self.maxAge) || duration(self.maxAge) > duration('0s')", "message": "`maxAge` must be above 0s: each record would be too old"}
+]))]
 pub struct Retry {
     /// Attempts in all, the first one counted.
     #[schemars(range(min = 1, max = 10_000))]

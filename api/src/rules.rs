@@ -115,8 +115,8 @@ fn annotation_problems(function: &Function) -> impl Iterator<Item = String> + '_
         }
         annotations::PAUSED | annotations::PAUSED_REPLICAS | annotations::LOCAL_COMMAND => None,
         _ if name.starts_with("tidemill.dev/") => {
-            let (one, other) = (annotations::PAUSED, annotations::PAUSED_REPLICAS);
-            Some(format!("`{name}` is not known: there are `{one}` and `{other}`"))
+            let known = [annotations::PAUSED, annotations::PAUSED_REPLICAS, annotations::LOCAL_COMMAND];
+            Some(format!("`{name}` is not known: there are `{}`", known.join("`, `")))
         }
         _ => None,
     })

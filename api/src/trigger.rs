@@ -88,7 +88,8 @@ pub enum Start {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 #[schemars(extend("x-kubernetes-validations" = [
-    {"rule": "!has(self.window) || duration(self.window) <= duration('5m')", "message": "`window` must be at most 5m"}
+    {"rule": "!has(self.window) || duration(self.window) <= duration('5m')", "message": "`window` must be at most 5m"},
+    {"rule": "!has(self.maxBytes) || !self.maxBytes.matches('^0+([KMG]i)?B?$')", "message": "`maxBytes` must be above 0: no record would fit"}
 ]))]
 pub struct Batch {
     /// At most so many records.

@@ -128,6 +128,11 @@ fn rules_between_fields() {
     refused("    max: 12", "    max: 12\n    lagPerReplica: 100", 18, "spec.scaling", "at most one of `drainTarget`");
     refused("    min: 0", "    min: 13", 18, "spec.scaling", "`min` must not be above `max`");
     refused("{initial: 200ms,", "{initial: 1h,", 16, "spec.retry.backoff", "must not be longer than `max`");
+    refused("maxAge: 1h", "maxAge: 0s", 16, "spec.retry", "`maxAge` must be above 0s");
+    for nothing in ["'0'", "0B", "00KiB", "0MiB"] {
+        let batch = format!("maxBytes: {nothing}");
+        refused("maxBytes: 6MiB", &batch, 12, "spec.trigger.kafka.batch", "`maxBytes` must be above 0");
+    }
     refused("{topic: dlq.raw-articles}", "{}", 17, "spec.onFailure", "exactly one of `topic` and `s3`");
     refused("{topic: dlq.raw-articles}", "{topic: raw-articles}", 4, "spec", "come back for ever");
     let schedule = "  trigger:\n    schedule: {cron: '* * * * *'}\n    kafka:";

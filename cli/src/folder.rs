@@ -196,8 +196,8 @@ impl Found {
         if let Some(kafka) = plan.kafka() {
             for topic in &kafka.topics {
                 let place = (folder.clone(), kafka.cluster.clone(), kafka.group.clone(), topic.clone());
-                let other = readers.entry(place).or_insert_with(|| plan.name.clone());
-                if *other != plan.name {
+                let other = readers.entry(place).or_insert_with(|| plan.full_name());
+                if *other != plan.full_name() {
                     let message = format!(
                         "function `{other}` reads `{topic}` in the group `{}` too, and each would get only some of its records: name another group",
                         kafka.group

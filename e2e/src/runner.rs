@@ -194,6 +194,15 @@ impl Runner {
         fs::read_to_string(self.folder.path().join("log")).expect("the log is there")
     }
 
+    /// The same as a file, which can be read also when it has ended.
+    ///
+    /// # Panics
+    /// When its log cannot be opened.
+    #[must_use]
+    pub fn log_file(&self) -> File {
+        File::open(self.folder.path().join("log")).expect("the log is there")
+    }
+
     /// Its next report of which `enough` is so.
     ///
     /// # Panics

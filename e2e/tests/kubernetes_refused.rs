@@ -29,14 +29,12 @@ spec:
 "#;
 
 const IMAGE: &str = "  image: tidemill/echo:0.1.0\n";
-const PACKAGE: &str = "  package: {s3: {bucket: functions, key: echo.zip, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}}\n";
-const BOTH: &str = concat!(
-    "  image: tidemill/echo:0.1.0\n",
-    "  package: {s3: {bucket: functions, key: echo.zip, sha256: e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855}}\n"
-);
+/// And a package, without its digest.
+const BOTH: &str =
+    "  image: tidemill/echo:0.1.0\n  package: {s3: {bucket: functions, key: echo.zip, sha256: DIGEST}}\n";
 
 /// What is replaced, by what, and what the message must say.
-const BROKEN: [(&str, &str, &str); 20] = [
+const BROKEN: [(&str, &str, &str); 22] = [
     (IMAGE, "", "exactly one of `image` and `package`"),
     (IMAGE, BOTH, "exactly one of `image` and `package`"),
     ("timeout: 30s", "timeout: soon", "timeout"),
@@ -51,6 +49,8 @@ const BROKEN: [(&str, &str, &str); 20] = [
     ("maxRecords: 100", "maxRecords: many", "maxRecords"),
     ("window: 500ms", "window: 6m", "`window` must be at most 5m"),
     ("maxBytes: 6MiB", "maxBytes: 6MB", "maxBytes"),
+    ("maxBytes: 6MiB", "maxBytes: 0KiB", "`maxBytes` must be above 0"),
+    ("attempts: 3", "attempts: 3, maxAge: 0s", "`maxAge` must be above 0s"),
     ("ordering: partition", "ordering: random", "ordering"),
     ("delivery: atLeastOnce", "delivery: atMostOnce", "delivery"),
     ("attempts: 3", "attempts: 0", "attempts"),
@@ -59,11 +59,15 @@ const BROKEN: [(&str, &str, &str); 20] = [
     ("output: {topic: out", "onFailure: {topic: in}\n  output: {topic: out", "`onFailure.topic` must not be one of"),
 ];
 
+fn with_digest(manifest: &str) -> String {
+    manifest.replace("DIGEST", &format!("'{}'", "0".repeat(64)))
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_api_server_refuses_what_validate_refuses_and_names_the_field() {
     let kube = Kube::start("refused").await;
     for (right, wrong, words) in BROKEN {
-        let broken = WHOLE.replacen(right, wrong, 1);
+        let broken = with_digest(&WHOLE.replacen(right, wrong, 1));
         assert_ne!(broken, WHOLE, "`{right}` is in the manifest");
         let answer = kube.apply(&broken).expect_err(&format!("`{wrong}` must be refused"));
         assert!(answer.contains(words), "{wrong}: the API server says: {answer}");
@@ -72,7 +76,8 @@ async fn the_api_server_refuses_what_validate_refuses_and_names_the_field() {
         let said: Vec<String> = problems.iter().map(ToString::to_string).collect();
         assert!(said.iter().any(|problem| problem.contains(words)), "{wrong}: validate says: {said:?}");
     }
-    for whole in [WHOLE.to_owned(), WHOLE.replace(IMAGE, PACKAGE)] {
+    let package = BOTH.strip_prefix(IMAGE).expect("it begins with the image");
+    for whole in [WHOLE.to_owned(), with_digest(&WHOLE.replace(IMAGE, package))] {
         let documents = manifest::documents(&whole).expect("it is YAML");
         check::resource(&documents[0]).expect("validate accepts the whole manifest");
         kube.apply(&whole).expect("the API server accepts it");

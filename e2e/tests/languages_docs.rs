@@ -70,7 +70,7 @@ async fn go() {
 
 #[tokio::test]
 async fn rust() {
-    assert!(include_str!("../src/bin/shout.rs").ends_with(shown("main.rs")), "the program is what is shown");
-    let program = programs::own("shout").expect("it is built with the tests");
+    assert!(include_str!("../src/bin/shown-in-docs.rs").ends_with(shown("main.rs")), "the program is what is shown");
+    let program = programs::own("shown-in-docs").expect("it is built with the tests");
     shouts(folder(&program.display().to_string(), "main.rs").path()).await;
 }

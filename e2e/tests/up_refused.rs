@@ -104,7 +104,8 @@ async fn two_functions_that_share_a_topic_and_a_group_are_refused() {
     let second = first.replace("name: normalize", "name: other");
     fs::write(&other, &second).expect("the folder can be written");
     let (up, _state) = up(folder.path());
-    let words = ["other.yaml:14: spec.trigger.kafka.group", "`normalize`", "`raw-articles`", "name another group"];
+    let words =
+        ["other.yaml:14: spec.trigger.kafka.group", "`default/normalize`", "`raw-articles`", "name another group"];
     says(&up.refused().await, &words);
 
     // Each in a group of its own gets all.

@@ -6,7 +6,7 @@
 //! committed, and only then is it given back. The other partitions go on meanwhile.
 
 use crate::{
-    commits::{Commits, Committer, commit_surely},
+    commits::{Commits, Committer},
     membership::{self, Protocol},
     output::Sink,
     partition::Partition,
@@ -144,8 +144,10 @@ async fn session<S: Sink>(
     let poller = std::thread::Builder::new()
         .name("kafka-poll".to_owned())
         .spawn(move || {
+            // However it ends.
+            let ending = poll_ending.clone().drop_guard();
             let unknown = futures::executor::block_on(poll(&polled, &poll_ending));
-            poll_ending.cancel();
+            drop(ending);
             unknown
         })
         .expect("a thread can be started");
@@ -160,10 +162,12 @@ async fn session<S: Sink>(
             error!("the polling thread has panicked");
             false
         });
-        consumer.context().release_all(&consumer);
+        let context = consumer.context();
+        context.drain_all();
         if let Some(committer) = committer {
             committer.end();
         }
+        context.commits.commit_surely(&*consumer);
         consumer.unsubscribe();
         drop(consumer);
         unknown
@@ -287,10 +291,9 @@ impl Context {
         });
     }
 
-    fn release_all(&self, consumer: &Consumer) {
+    fn drain_all(&self) {
         let partitions: Vec<_> = self.tasks.lock().keys().cloned().collect();
         self.drain(&partitions);
-        commit_surely(consumer);
     }
 }
 
@@ -311,12 +314,16 @@ impl ClientContext for Context {
 
     fn error(&self, error: KafkaError, reason: &str) {
         warn!(%error, reason, "Kafka client");
+        if membership::says_unread(reason) {
+            error!("partitions that are assigned would never be read: the runner must start again");
+            self.commits.fail();
+        }
     }
 }
 
 impl ConsumerContext for Context {
     fn pre_rebalance(&self, base: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
-        self.commits.heard();
+        self.commits.rebalances(true);
         match rebalance {
             Rebalance::Assign(partitions) => {
                 let Some(consumer) = self.own.get().and_then(Weak::upgrade) else { return };
@@ -349,11 +356,15 @@ impl ConsumerContext for Context {
                 metrics::counter!("tidemill_runner_rebalances_total").increment(1);
                 self.drain(&revoked);
                 if !base.assignment_lost() && !revoked.is_empty() {
-                    commit_surely(base);
+                    self.commits.commit_surely(base);
                 }
                 metrics::gauge!("tidemill_runner_partitions").set(self.tasks.lock().len() as f64);
             }
             Rebalance::Error(error) => error!(%error, "rebalance"),
         }
+    }
+
+    fn post_rebalance(&self, _base: &BaseConsumer<Self>, _rebalance: &Rebalance<'_>) {
+        self.commits.rebalances(false);
     }
 }

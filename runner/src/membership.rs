@@ -94,6 +94,13 @@ pub fn says_unknown(message: &str) -> bool {
     message.contains("ConsumerGroupHeartbeat") && message.contains("NOT supported by broker")
 }
 
+/// Whether an error says that a partition's place could not be had: librdkafka 2.12 does not ask
+/// again, and the partition is never read.
+#[must_use]
+pub fn says_unread(reason: &str) -> bool {
+    reason.starts_with("Failed to fetch committed offset")
+}
+
 /// Heartbeats under KIP-848 until `stop`; `owned` tells how many partitions the member has.
 pub async fn heartbeat(
     consumer: Weak<Consumer>,

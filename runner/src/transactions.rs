@@ -29,7 +29,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::Ordering;
-use tidemill_kafka::{Connection, PATIENCE};
+use tidemill_kafka::Connection;
 use tokio::{
     task::spawn_blocking,
     time::{sleep, timeout},
@@ -40,14 +40,20 @@ use tracing::{debug, info, warn};
 /// How long the broker leaves a transaction open whose producer is silent.
 const OPEN: Duration = Duration::from_secs(30);
 
-/// How long a call that asks to be called again is.
-const CALLS: Duration = Duration::from_secs(5);
-/// How long calls may take, all of whose own time-outs are shorter: one that takes longer never
+/// How long a call waits for its answer until it asks to be called again.
+const CALL: Duration = Duration::from_secs(3);
+/// Between two calls.
+const PAUSE: Duration = Duration::from_millis(50);
+/// For how long it is called again: what has not come to its end cannot be aborted either.
+const RESUMED: Duration = OPEN;
+/// How long a request may be unanswered. A call does not end while one of its own is.
+const REQUEST: Duration = Duration::from_secs(6);
+/// How long a call may take, of which the longest makes two requests: one that takes longer never
 /// ends. In librdkafka 2.12 that is so where the broker that coordinates the group dies in the
 /// middle of `send_offsets_to_transaction` and another takes over.
-const STUCK: Duration = Duration::from_secs(40);
+const STUCK: Duration = Duration::from_secs(15);
 /// How long the group may refuse the member: so long it may take to hear of its revocation.
-const REFUSED: Duration = Duration::from_secs(30);
+const REFUSED: Duration = Duration::from_secs(10);
 
 /// The transactions of one partition.
 pub struct Transactions {
@@ -108,12 +114,16 @@ impl Transactions {
             config
                 .set("transactional.id", &id)
                 .set("transaction.timeout.ms", OPEN.as_millis().to_string())
+                .set("socket.timeout.ms", REQUEST.as_millis().to_string())
                 // Within the transaction's time.
                 .set("delivery.timeout.ms", (OPEN / 2).as_millis().to_string());
             let fatal = |error: &KafkaError| Unsettled::Producer(output::Error::Fatal(error.to_string()));
             let producer: FutureProducer = config.create().map_err(|error| fatal(&error))?;
-            let opened = producer.clone();
-            let opened = blocking(move || opened.init_transactions(PATIENCE)).await;
+            // Nothing is open yet that would have to be ended.
+            let opened = tokio::select! {
+                () = stop.cancelled() => return Err(Unsettled::Stopped),
+                opened = called(&producer, |producer| producer.init_transactions(CALL)) => opened,
+            };
             match opened {
                 Ok(()) => {
                     info!(topic, partition, "transactions are ready");
@@ -181,7 +191,7 @@ impl Transactions {
         stop: &CancellationToken,
     ) -> Result<Result<(), output::Error>, Unsettled> {
         let mut pauses = Pauses::default();
-        let begun = Instant::now();
+        let mut refused: Option<Instant> = None;
         loop {
             match self.once(records, last).await {
                 Ok(()) => return Ok(Ok(())),
@@ -196,11 +206,14 @@ impl Transactions {
                         }
                     }
                 }
-                // Not even a revocation came: librdkafka does not know that the member is none any more.
-                Err(Aborted::Again(error)) if is_expelled(&error) && begun.elapsed() > REFUSED => {
-                    return Err(Unsettled::Producer(output::Error::Fatal(error.to_string())));
-                }
                 Err(Aborted::Again(error)) => {
+                    // While partitions come or go, nothing else of the group is heard.
+                    let expelled = is_expelled(&error) && !self.consumer.context().commits.is_rebalancing();
+                    refused = expelled.then(|| refused.unwrap_or_else(Instant::now));
+                    // Not even a revocation came: librdkafka does not know that the member is none any more.
+                    if refused.is_some_and(|since| since.elapsed() > REFUSED) {
+                        return Err(Unsettled::Producer(output::Error::Fatal(error.to_string())));
+                    }
                     metrics::counter!("tidemill_runner_transactions_total", "result" => "aborted").increment(1);
                     warn!(topic = self.topic, partition = self.partition, %error, retry_in = ?pauses.length(), "transaction aborted, will repeat");
                     pauses.wait(stop).await?;
@@ -217,16 +230,15 @@ impl Transactions {
                     metrics::counter!("tidemill_runner_transactions_total", "result" => "committed").increment(1);
                     return Ok(());
                 }
-                // Nor would a call that aborts it end.
-                Err(error) if is_stuck(&error) => return Err(Aborted::Fenced(error)),
-                Err(error) => sorted(error),
+                // Nothing can be aborted, and it may be that all is committed.
+                Err(Aborted::Fenced(error)) => return Err(Aborted::Fenced(error)),
+                Err(error) => error,
             },
             Err(error @ output::Error::Refused { .. }) => Aborted::Refused(error),
             Err(output::Error::Unavailable { .. }) => Aborted::Again(KafkaError::Canceled),
             Err(output::Error::Fatal(_)) => Aborted::Fenced(KafkaError::Canceled),
         };
-        let producer = self.producer.clone();
-        match blocking(move || retried(|| producer.abort_transaction(PATIENCE))).await {
+        match called(&self.producer, |producer| producer.abort_transaction(CALL)).await {
             Ok(()) => Err(error),
             // With this producer no other transaction can begin.
             Err(aborting) => Err(Aborted::Fenced(aborting)),
@@ -234,17 +246,22 @@ impl Transactions {
     }
 
     /// The offset, then the commit.
-    async fn finish(&self, last: i64) -> Result<(), KafkaError> {
+    async fn finish(&self, last: i64) -> Result<(), Aborted> {
         let mut offsets = TopicPartitionList::new();
-        offsets.add_partition_offset(&self.topic, self.partition, Offset::Offset(last + 1))?;
-        let (producer, consumer) = (self.producer.clone(), self.consumer.clone());
-        blocking(move || {
+        offsets.add_partition_offset(&self.topic, self.partition, Offset::Offset(last + 1)).map_err(sorted)?;
+        let consumer = self.consumer.clone();
+        let sent = called(&self.producer, move |producer| {
             // As the group is now: a member of an earlier epoch is refused.
             let member = consumer.group_metadata().ok_or(KafkaError::Canceled)?;
-            retried(|| producer.send_offsets_to_transaction(&offsets, &member, PATIENCE))?;
-            retried(|| producer.commit_transaction(PATIENCE))
+            producer.send_offsets_to_transaction(&offsets, &member, CALL)
+        });
+        sent.await.map_err(sorted)?;
+        let committed = called(&self.producer, |producer| producer.commit_transaction(CALL)).await;
+        committed.map_err(|error| match &error {
+            // It is still at work, and a call that aborts it would only be told so.
+            KafkaError::Transaction(inner) if inner.is_retriable() => Aborted::Fenced(error),
+            _ => sorted(error),
         })
-        .await
     }
 }
 
@@ -262,28 +279,23 @@ impl Effects {
     }
 }
 
-/// Waits for calls on a thread of their own; one that is stuck is left there.
-async fn blocking<T: Send + 'static>(
-    call: impl FnOnce() -> Result<T, KafkaError> + Send + 'static,
-) -> Result<T, KafkaError> {
-    match timeout(STUCK, spawn_blocking(call)).await {
-        Ok(done) => done.expect("calls of librdkafka do not panic"),
-        Err(_elapsed) => Err(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut)),
-    }
-}
-
-fn is_stuck(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Global(RDKafkaErrorCode::OperationTimedOut))
-}
-
-/// Calls until the answer is not "call again", for a while.
-fn retried(mut call: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+/// Calls until the answer is not "call again"; each call has a thread of its own, and one that is stuck
+/// is left there.
+async fn called(
+    producer: &FutureProducer,
+    call: impl Fn(&FutureProducer) -> Result<(), KafkaError> + Clone + Send + 'static,
+) -> Result<(), KafkaError> {
     let begun = Instant::now();
     loop {
-        match call() {
-            Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < CALLS => {
+        let (producer, call) = (producer.clone(), call.clone());
+        let done = timeout(STUCK, spawn_blocking(move || call(&producer))).await;
+        let done = done.map_or(Err(KafkaError::Global(RDKafkaErrorCode::OperationTimedOut)), |done| {
+            done.expect("calls of librdkafka do not panic")
+        });
+        match done {
+            Err(KafkaError::Transaction(error)) if error.is_retriable() && begun.elapsed() < RESUMED => {
                 debug!(%error, "a call of a transaction is repeated");
-                std::thread::sleep(Duration::from_millis(50));
+                sleep(PAUSE).await;
             }
             result => return result,
         }
@@ -300,6 +312,8 @@ fn is_expelled(error: &KafkaError) -> bool {
 fn sorted(error: KafkaError) -> Aborted {
     match &error {
         KafkaError::Transaction(inner) if inner.is_fatal() => Aborted::Fenced(error),
+        // Stuck: nor would a call that aborts it end.
+        KafkaError::Global(RDKafkaErrorCode::OperationTimedOut) => Aborted::Fenced(error),
         _ => Aborted::Again(error),
     }
 }

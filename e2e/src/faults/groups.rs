@@ -11,7 +11,11 @@ use nix::{
     unistd::Pid,
 };
 use serde_json::Value;
-use std::time::Duration;
+use std::{
+    fs::File,
+    io::{Read, Seek},
+    time::Duration,
+};
 use tidemill_api::{Delivery, Ordering, S3Destination, plan::FailurePlan};
 use tidemill_embedded::s3::{ACCESS_KEY, SECRET_KEY};
 use tidemill_runner::config::Config;
@@ -61,7 +65,8 @@ impl Mode {
     }
 
     /// Whether it has a second runner, behind the network that can be cut.
-    const fn is_shared(self) -> bool {
+    #[must_use]
+    pub const fn is_shared(self) -> bool {
         matches!(self, Self::Partition | Self::Key | Self::ExactlyOnce)
     }
 
@@ -112,8 +117,8 @@ impl Mode {
 /// One runner's place in its group: where it runs, and that it does.
 pub struct Seat {
     runner: Option<Runner>,
-    /// What those before it have logged.
-    logs: Vec<String>,
+    /// What those before it have logged, to its end.
+    logs: Vec<File>,
     config: Config,
     environment: Vec<(String, String)>,
     inside: Vec<String>,
@@ -137,7 +142,7 @@ impl Seat {
     /// The runner, which is about to end.
     fn take(&mut self) -> Option<Runner> {
         let runner = self.runner.take()?;
-        self.logs.push(runner.log());
+        self.logs.push(runner.log_file());
         Some(runner)
     }
 
@@ -169,9 +174,8 @@ impl Seat {
         let runner = self.runner.as_mut()?;
         let status = runner.has_ended()?;
         // Whoever was killed did not end for what it said before.
-        let log = runner.log();
-        let said = status.code().and_then(|_| last_error(&log));
-        self.logs.push(log);
+        let said = status.code().and_then(|_| last_error(&runner.log()));
+        self.logs.push(runner.log_file());
         self.start();
         Some(said.map_or_else(|| format!("{status}, and no error was logged"), |said| format!("{status}: {said}")))
     }
@@ -184,9 +188,17 @@ impl Seat {
     }
 
     /// All that its runners have logged, one after the other.
+    ///
+    /// # Panics
+    /// When it cannot be read.
     #[must_use]
     pub fn log(&self) -> String {
-        self.logs.iter().cloned().chain(self.runner.as_ref().map(Runner::log)).collect()
+        let mut log = String::new();
+        for mut file in self.logs.iter().chain(self.runner.as_ref().map(Runner::log_file).as_ref()) {
+            file.rewind().expect("a log has a beginning");
+            file.read_to_string(&mut log).expect("a log is text");
+        }
+        log
     }
 }
 

@@ -11,9 +11,9 @@ pub enum Fault {
     Function,
     /// kill -9 of a runner of each group.
     Runner,
-    /// A runner of each group stands still for longer than its session lasts, and then goes on.
+    /// A runner of each group that has two stands still for longer than its session lasts, and then goes on.
     Zombie,
-    /// No packet passes between a runner of each group and the brokers.
+    /// No packet passes between a runner of each group that has two and the brokers.
     Cut,
     /// kill -9 of the broker that leads a partition of the input.
     Leader,
@@ -49,6 +49,12 @@ impl Fault {
         Self::Forward,
         Self::Backward,
     ];
+
+    /// Whether it meets only groups with a second runner.
+    #[must_use]
+    pub const fn is_for_shared(self) -> bool {
+        matches!(self, Self::Zombie | Self::Cut | Self::Forward | Self::Backward)
+    }
 
     /// How long it lasts, in seconds.
     const fn lasts(self) -> RangeInclusive<u64> {

@@ -1,6 +1,6 @@
 //! What is told of a run: a line for each round, a table at the end, and whether all was kept.
 
-use super::{ledger::Verdict, plan::Fault};
+use super::{groups::Mode, ledger::Verdict, plan::Fault};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// One round.
@@ -111,6 +111,7 @@ fn wrongly(copies: &BTreeMap<u64, Vec<i64>>) -> String {
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names: Vec<_> = self.end.iter().map(|(name, _)| *name).collect();
+        let shared: Vec<_> = Mode::ALL.into_iter().filter(|mode| mode.is_shared()).map(Mode::name).collect();
         writeln!(f, "\n| fault | times | seconds | until all was out | in | {} |", repeated(&names))?;
         writeln!(f, "|---|---|---|---|---|{}", "---|".repeat(names.len()))?;
         let mut faults: BTreeMap<Fault, Vec<usize>> = BTreeMap::new();
@@ -122,7 +123,11 @@ impl fmt::Display for Table {
             let longest = rows.iter().map(|row| row.recovered.as_secs_f64()).fold(0.0, f64::max);
             let lasted: f64 = rows.iter().map(|row| row.lasted.as_secs_f64()).sum();
             let records: usize = rows.iter().map(|row| row.r#in).sum();
-            let of = |group: usize| indexes.iter().map(|index| self.repeated[*index][group]).sum::<usize>().to_string();
+            let of = |group: usize| {
+                let repeated: usize = indexes.iter().map(|index| self.repeated[*index][group]).sum();
+                let met = !fault.is_for_shared() || shared.contains(&names[group]);
+                if met || repeated > 0 { repeated.to_string() } else { "–".to_owned() }
+            };
             let repeated: Vec<_> = (0..names.len()).map(of).collect();
             writeln!(
                 f,
