@@ -23,7 +23,7 @@ pub struct Duration(std::time::Duration);
 
 impl Duration {
     /// What the API server checks; the same shape as `FromStr` reads.
-    pub(crate) const PATTERN: &str = r"^([0-9]{1,9}(ms|s|m|h))+$";
+    pub const PATTERN: &str = r"^([0-9]{1,9}(ms|s|m|h))+$";
 
     /// So many milliseconds.
     #[must_use]
@@ -95,7 +95,8 @@ pub struct ByteSize(u64);
 const BINARY_UNITS: [(&str, u64); 4] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10), ("B", 1)];
 
 impl ByteSize {
-    pub(crate) const PATTERN: &str = r"^([0-9]{1,15}(B|KiB)?|[0-9]{1,9}(MiB|GiB))$";
+    /// What the API server checks; the same shape as `FromStr` reads.
+    pub const PATTERN: &str = r"^([0-9]{1,15}(B|KiB)?|[0-9]{1,9}(MiB|GiB))$";
 
     /// So many mebibytes.
     #[must_use]

@@ -125,6 +125,10 @@ pub struct Seat {
 }
 
 impl Seat {
+    fn new(config: Config, environment: Vec<(String, String)>, inside: Vec<String>) -> Self {
+        Self { runner: None, logs: Vec::new(), config, environment, inside }
+    }
+
     /// Starts its runner.
     pub fn start(&mut self) {
         let environment: Vec<_> = self.environment.iter().map(|(name, value)| (&**name, &**value)).collect();
@@ -235,13 +239,7 @@ impl Group {
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY),
         ];
         let environment: Vec<_> = environment.map(|(name, value)| (name.to_owned(), value.to_owned())).to_vec();
-        let seat = |config: Config, inside| Seat {
-            runner: None,
-            logs: Vec::new(),
-            config,
-            environment: environment.clone(),
-            inside,
-        };
+        let seat = |config, inside| Seat::new(config, environment.clone(), inside);
         let mut seats = vec![seat(config.clone(), Vec::new())];
         if mode.is_shared() {
             let there = Config { bootstrap_servers: surroundings.bootstrap.clone(), ..config };
@@ -263,7 +261,7 @@ impl Group {
         let Seat { config, environment, .. } = &self.seats[0];
         let config = with(config.clone(), "TELL_CONTEXT", "true");
         let environment = environment.iter().cloned().chain(clock.variables()).collect();
-        let mut seat = Seat { runner: None, logs: Vec::new(), config, environment, inside: Vec::new() };
+        let mut seat = Seat::new(config, environment, Vec::new());
         seat.start();
         seat
     }

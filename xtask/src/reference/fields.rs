@@ -4,6 +4,7 @@
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
+use tidemill_api::{ByteSize, Duration};
 
 /// Fields of Kubernetes' own types, which are not descended into, and what is said of them.
 pub const KUBERNETES: [(&str, &str); 9] = [
@@ -20,8 +21,7 @@ pub const KUBERNETES: [(&str, &str); 9] = [
 const POD: &str = "as in a pod";
 
 /// Texts of a form that has a name.
-const FORMS: [(&str, &str); 2] =
-    [(r"^([0-9]{1,9}(ms|s|m|h))+$", "duration"), (r"^([0-9]{1,15}(B|KiB)?|[0-9]{1,9}(MiB|GiB))$", "size")];
+const FORMS: [(&str, &str); 2] = [(Duration::PATTERN, "duration"), (ByteSize::PATTERN, "size")];
 
 /// All that a schema may say. `format` and `nullable` are for machines.
 const KEYWORDS: [&str; 18] = [

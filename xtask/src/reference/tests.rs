@@ -29,7 +29,7 @@ fn left_out(kind: &Kind, documents: &[&Document], example: &str) -> Vec<String> 
     leaves
         .filter_map(|field| {
             let there = documents.iter().any(|document| document.value.pointer(&pointer(&field.path)).is_some());
-            let name = field.path.rsplit('.').next().unwrap_or_default();
+            let (_, name) = field.path.rsplit_once('.').expect("a leaf is below `spec`");
             let of_comments = IN_COMMENTS.contains(&(kind.name.as_str(), field.path.as_str()));
             let problem = match (there, of_comments) {
                 (false, false) => "is left out",
