@@ -55,13 +55,14 @@ pub fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration, protoc
         .set("enable.auto.commit", "false")
         .set("max.poll.interval.ms", poll.as_millis().to_string())
         .set("fetch.wait.max.ms", connection.fetch_wait().as_millis().to_string())
-        // A queue that was full is asked again soon: by default it would rest for a second.
-        .set("fetch.queue.backoff.ms", "10")
+        // A queue that was full is asked again soon: by default it would rest for a second. What takes a thousand
+        // records of a partition in 5 ms has them again in time; where a queue stays full it is 1 % of a core.
+        .set("fetch.queue.backoff.ms", "2")
         // What waits in the client costs memory for each partition: as much as keeps the function
         // busy until the next fetch, and no more. A record larger than this is fetched alone.
         .set("queued.min.messages", "1000")
         .set("queued.max.messages.kbytes", "1024")
-        .set("fetch.message.max.bytes", "65536")
+        .set("fetch.message.max.bytes", "98304")
         .set("topic.metadata.refresh.interval.ms", "10000");
     match protocol {
         // With that, librdkafka logs what each broker supports: see `says_unknown`.

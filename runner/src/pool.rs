@@ -110,8 +110,9 @@ impl Pool {
     /// When nothing can answer the processes.
     pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> io::Result<Self> {
         let api = Arc::new(ApiThread::start()?);
-        // One event for each process that could be free next.
-        let (jobs, receiver) = mpsc::channel(concurrency.max(1) as usize);
+        // One event for each process that could be free next, and one more: whoever makes the next one may wait for a
+        // core longer than the function works.
+        let (jobs, receiver) = mpsc::channel(concurrency.max(1) as usize + 1);
         let queue = Queue(Arc::new(Mutex::new(receiver)));
         let stop = CancellationToken::new();
         let (health_sender, health) = watch::channel(Health::Starting);
@@ -152,7 +153,7 @@ impl Pool {
     /// Makes one invocation; answers the outcome and how long the function worked.
     ///
     /// Waits for a process to be free, however long that takes; the time-out counts from then. The event
-    /// is made when nobody else's is before it, so that not each of many who wait keeps one.
+    /// is made when hardly another is before it, so that not each of many who wait keeps one.
     /// `stop` ends the waiting, also of a job that is in the queue, and not the work.
     pub async fn invoke(
         &self,

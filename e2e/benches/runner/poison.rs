@@ -1,6 +1,6 @@
 //! What 1 % of records that fail for good cost the others, where order allows them to go on.
 
-use crate::programs::Programs;
+use crate::programs::{Programs, median};
 use std::time::Instant;
 use tidemill_api::{Backoff, Ordering};
 use tidemill_e2e::{
@@ -33,11 +33,6 @@ pub async fn measure() -> Vec<Figure> {
         ratios.join(", "),
     );
     vec![("runner.poisoned_records_per_second".to_owned(), poisoned, "1/s", Some(clean))]
-}
-
-fn median(mut rates: Vec<f64>) -> f64 {
-    rates.sort_by(f64::total_cmp);
-    rates[rates.len() / 2]
 }
 
 /// Records a second; one of so many is poison, where there is any.

@@ -32,6 +32,12 @@ impl Programs {
     }
 }
 
+/// The middle one.
+pub fn median(mut figures: Vec<f64>) -> f64 {
+    figures.sort_by(f64::total_cmp);
+    figures[figures.len() / 2]
+}
+
 fn cpu_seconds(pids: &[i32]) -> f64 {
     pids.iter().map(|pid| process::cpu_seconds(*pid)).sum()
 }
