@@ -123,8 +123,7 @@ impl<S: Sink> Pipeline<S> {
             Ok(encodings) => encodings,
             Err(failure) => return Ok(Err(failure)),
         };
-        // A firing counts as one.
-        let body = match self.invoke(event, records.len().max(1), stop).await {
+        let body = match self.invoke(event, records, stop).await {
             Ok(body) => body,
             Err(Failed::Stopping) => return Err(Unsettled::Stopped),
             Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
@@ -133,9 +132,9 @@ impl<S: Sink> Pipeline<S> {
         Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
     }
 
-    async fn invoke(&self, event: impl FnOnce() -> Bytes, records: usize, stop: &CancellationToken) -> Outcome {
+    async fn invoke(&self, event: impl FnOnce() -> Bytes, records: &[Record], stop: &CancellationToken) -> Outcome {
         let id = uuid::Uuid::new_v4().to_string();
-        let (outcome, busy) = self.pool.invoke(id, event, stop).await;
+        let (outcome, busy) = self.pool.invoke(id, event::size(records), event, stop).await;
         let result = match &outcome {
             Ok(_) => "success",
             Err(Failed::Function(_)) => "error",
@@ -143,7 +142,8 @@ impl<S: Sink> Pipeline<S> {
             Err(Failed::Crash(_)) => "crash",
             Err(Failed::Stopping) => return outcome,
         };
-        self.stats.invoked(records, busy, result);
+        // A firing counts as one.
+        self.stats.invoked(records.len().max(1), busy, result);
         outcome
     }
 

@@ -11,14 +11,20 @@ use std::collections::BTreeMap;
 /// Bytes of JSON around a record's base64, beside its topic.
 const AROUND: usize = 160;
 
+/// Bytes that the event for `records` has at most, but for headers and what schemas make of them.
+#[must_use]
+pub fn size(records: &[Record]) -> usize {
+    let one = |record: &Record| record.size() as usize / 3 * 4 + record.topic.len() + AROUND;
+    records.iter().map(one).sum::<usize>() + 256
+}
+
 /// The JSON of the event for `records`.
 ///
 /// It is written by hand: at hundreds of thousands of records a second a general serializer, which
 /// has base64 allocated as a string first, takes longer than all else the runner does with them.
 #[must_use]
 pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
-    let room = |record: &Record| record.size() as usize / 3 * 4 + record.topic.len() + AROUND;
-    let mut out = Vec::with_capacity(records.iter().map(room).sum::<usize>() + 256);
+    let mut out = Vec::with_capacity(size(records));
     out.extend_from_slice(br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"#);
     text(&mut out, bootstrap_servers);
     out.extend_from_slice(br#","records":{"#);

@@ -17,7 +17,7 @@ use tidemill_service::{child, runtime};
 #[used]
 // SAFETY: it is what jemalloc expects under this name: a text that ends with a zero.
 #[unsafe(export_name = "malloc_conf")]
-static MALLOC_CONF: &[u8; 46] = b"narenas:1,dirty_decay_ms:500,muzzy_decay_ms:0\0";
+static MALLOC_CONF: &[u8; 46] = b"narenas:1,dirty_decay_ms:100,muzzy_decay_ms:0\0";
 
 /// `tidemill-runner await ADDR`: ends once something listens there.
 const AWAIT: &str = "await";

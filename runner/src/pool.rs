@@ -21,10 +21,16 @@ use std::{
 use tidemill_service::admin::Readiness;
 use tokio::{
     net::TcpListener,
-    sync::{Mutex, mpsc, oneshot, watch},
+    sync::{Mutex, OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch},
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+
+/// Events that wait beside one for each process that could be free next: whoever makes the next one may wait for a
+/// core longer than the function works.
+const AHEAD: usize = 3;
+/// The most bytes of them for each process, beside an event that is larger.
+const AHEAD_BYTES: u32 = 2 << 20;
 
 /// One invocation to make.
 pub struct Job {
@@ -36,7 +42,13 @@ pub struct Job {
     pub timeout: Duration,
     /// Who waits for the outcome.
     pub outcome: oneshot::Sender<(Outcome, Duration)>,
+}
+
+/// A job that waits for a process, and what it takes up meanwhile.
+struct Waiting {
+    job: Job,
     claim: Claim,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Decides between the process that takes a job and the one who takes it back: one of them wins.
@@ -51,7 +63,7 @@ impl Claim {
 
 /// Where processes take their work from: each job goes to one of them.
 #[derive(Clone)]
-pub struct Queue(Arc<Mutex<mpsc::Receiver<Job>>>);
+pub struct Queue(Arc<Mutex<mpsc::Receiver<Waiting>>>);
 
 impl Queue {
     /// The next job; `None` when there will be none.
@@ -59,9 +71,9 @@ impl Queue {
     /// Dropping the future takes no job with it.
     pub async fn take(&self) -> Option<Job> {
         loop {
-            let job = self.0.lock().await.recv().await?;
-            if job.claim.wins() {
-                return Some(job);
+            let waiting = self.0.lock().await.recv().await?;
+            if waiting.claim.wins() {
+                return Some(waiting.job);
             }
         }
     }
@@ -81,7 +93,8 @@ pub enum Health {
 
 /// The function's processes.
 pub struct Pool {
-    jobs: mpsc::Sender<Job>,
+    jobs: mpsc::Sender<Waiting>,
+    room: Arc<Semaphore>,
     timeout: Duration,
     health: watch::Receiver<Health>,
     stop: CancellationToken,
@@ -110,9 +123,9 @@ impl Pool {
     /// When nothing can answer the processes.
     pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> io::Result<Self> {
         let api = Arc::new(ApiThread::start()?);
-        // One event for each process that could be free next, and one more: whoever makes the next one may wait for a
-        // core longer than the function works.
-        let (jobs, receiver) = mpsc::channel(concurrency.max(1) as usize + 1);
+        let processes = concurrency.max(1) as usize;
+        let (jobs, receiver) = mpsc::channel(processes + AHEAD);
+        let room = Arc::new(Semaphore::new(processes * AHEAD_BYTES as usize));
         let queue = Queue(Arc::new(Mutex::new(receiver)));
         let stop = CancellationToken::new();
         let (health_sender, health) = watch::channel(Health::Starting);
@@ -147,30 +160,37 @@ impl Pool {
                 slots.spawn(sidecar.start(&api)?);
             }
         }
-        Ok(Self { jobs, timeout, health, stop, slots: Mutex::new(slots), _api: api })
+        Ok(Self { jobs, room, timeout, health, stop, slots: Mutex::new(slots), _api: api })
     }
 
     /// Makes one invocation; answers the outcome and how long the function worked.
     ///
     /// Waits for a process to be free, however long that takes; the time-out counts from then. The event
-    /// is made when hardly another is before it, so that not each of many who wait keeps one.
+    /// of about `size` bytes is made when few others are before it, so that not each of many who wait keeps one.
     /// `stop` ends the waiting, also of a job that is in the queue, and not the work.
     pub async fn invoke(
         &self,
         id: String,
+        size: usize,
         event: impl FnOnce() -> Bytes,
         stop: &CancellationToken,
     ) -> (Outcome, Duration) {
         let stopping = || (Err(Failed::Stopping), Duration::ZERO);
+        let size = u32::try_from(size).unwrap_or(u32::MAX).min(AHEAD_BYTES);
+        let place = async {
+            let room = self.room.clone().acquire_many_owned(size).await.ok()?;
+            Some((room, self.jobs.reserve().await.ok()?))
+        };
         let place = tokio::select! {
             biased;
             () = stop.cancelled() => return stopping(),
-            place = self.jobs.reserve() => place,
+            place = place => place,
         };
-        let Ok(place) = place else { return stopping() };
+        let Some((_room, place)) = place else { return stopping() };
         let (outcome, mut answer) = oneshot::channel();
         let claim = Claim::default();
-        place.send(Job { id, payload: event(), timeout: self.timeout, outcome, claim: claim.clone() });
+        let job = Job { id, payload: event(), timeout: self.timeout, outcome };
+        place.send(Waiting { job, claim: claim.clone(), _room });
         tokio::select! {
             biased;
             answer = &mut answer => return answer.unwrap_or_else(|_| stopping()),

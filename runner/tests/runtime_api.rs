@@ -2,7 +2,14 @@
 //! large, in the wrong state; and what is refused.
 
 use bytes::Bytes;
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tidemill_runner::{
     failure::Failure,
     invocation::{Failed, LARGEST_ANSWER, Outcome},
@@ -36,7 +43,7 @@ impl Scene {
     async fn invocation(&self) -> JoinHandle<Outcome> {
         let pool = self.pool.clone();
         let invocation = tokio::spawn(async move {
-            pool.invoke(ID.to_owned(), || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
+            pool.invoke(ID.to_owned(), 2, || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
         });
         let next = self.call("GET", "runtime/invocation/next").await;
         assert_eq!(next.status().as_u16(), 200);
@@ -82,6 +89,35 @@ fn chunked(headers: &str, chunks: &[&str], trailers: &str) -> Vec<u8> {
 
 fn failed(kind: &str, message: &str) -> Outcome {
     Err(Failed::Function(Failure::new(kind, message)))
+}
+
+#[tokio::test]
+async fn few_events_are_made_before_they_are_asked_for() {
+    for (size, expected) in [(2, 4), (1 << 20, 2), (64 << 20, 1)] {
+        let scene = Scene::set(Duration::from_secs(30)).await;
+        let (made, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
+        let waiting: Vec<_> = (0..10)
+            .map(|_| {
+                let (pool, made, stop) = (scene.pool.clone(), made.clone(), stop.clone());
+                tokio::spawn(async move {
+                    let event = || {
+                        made.fetch_add(1, Ordering::Relaxed);
+                        Bytes::new()
+                    };
+                    pool.invoke("another".to_owned(), size, event, &stop).await.0
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        assert_eq!(made.load(Ordering::Relaxed), expected, "events of {size} bytes");
+        stop.cancel();
+        for invocation in waiting {
+            assert_eq!(invocation.await.expect("it ends"), Err(Failed::Stopping));
+        }
+        // What nobody waits for any more is not in the way.
+        scene.invocation().await.abort();
+        assert_eq!(made.load(Ordering::Relaxed), expected, "events of {size} bytes");
+    }
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@
 //! process it starts is tied to it, so nothing outlives it, however it ends.
 
 mod companions;
+mod edited;
 mod function;
 mod lag;
 mod replica;

@@ -3,6 +3,7 @@
 use super::{
     Up,
     companions::Companions,
+    edited::Manifests,
     function::Function,
     lag::{LagWatch, Seen},
     schedule::{Clock, Progress},
@@ -40,6 +41,8 @@ use tracing::{error, info, warn};
 const TICK: Duration = Duration::from_millis(100);
 /// How often the table is drawn, in ticks.
 const DRAW: u64 = 5;
+/// How often the manifests are looked at, in ticks.
+const EDITED: u64 = 20;
 /// How often the disk space is looked at, in ticks.
 const SPACE: u64 = 5;
 /// How long fetches wait in the embedded broker: it looks for records again and again meanwhile, and
@@ -57,6 +60,7 @@ pub struct Run<'a> {
     services: Services,
     companions: Companions,
     functions: Vec<Function>,
+    manifests: Manifests,
     /// For each function: its place in the lag watch, or its clock.
     sources: Vec<Source>,
     watch: LagWatch,
@@ -139,7 +143,13 @@ impl<'a> Run<'a> {
         let edge = tokio::spawn(edge);
         let (sources, watch) = sources(&plans, &connection, state, &stop)?;
         up.say(&format!("page      http://{local}/"));
-        up.say(&format!("kafka     {}", services.kafka));
+        let instead: Vec<_> = folder.clusters.iter().filter_map(|cluster| cluster.metadata.name.as_deref()).collect();
+        let instead = if instead.is_empty() {
+            String::new()
+        } else {
+            format!(", instead of KafkaCluster {}", instead.join(", "))
+        };
+        up.say(&format!("kafka     {}{instead}", services.kafka));
         up.say(&format!("redis     {}", services.redis));
         up.say(&format!("s3        {}", services.s3));
         up.say(&format!("logs      {}\n", logs.display()));
@@ -149,6 +159,7 @@ impl<'a> Run<'a> {
             services,
             companions,
             functions,
+            manifests: Manifests::of(&folder.path),
             sources,
             watch,
             edge,
@@ -186,6 +197,12 @@ impl<'a> Run<'a> {
                 if self.up.once || !board.is_drawn() {
                     self.up.say(&line);
                 }
+            }
+            if !self.up.once
+                && count.is_multiple_of(EDITED)
+                && let Some(line) = self.manifests.news()
+            {
+                board.say(&line);
             }
             if !self.up.once && count.is_multiple_of(DRAW) {
                 board.draw(&self.functions);

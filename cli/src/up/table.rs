@@ -43,6 +43,16 @@ impl Board {
         self.last = text;
     }
 
+    /// Says something above the table.
+    pub fn say(&mut self, line: &str) {
+        if self.is_drawn() {
+            drop(self.term.clear_last_lines(self.lines));
+            self.lines = 0;
+            self.last.clear();
+        }
+        drop(writeln!(std::io::stdout(), "{line}"));
+    }
+
     fn tell(&mut self, functions: &[Function]) {
         let line: Vec<_> =
             functions.iter().map(|function| format!("{}={}", function.plan.name, function.replicas())).collect();
