@@ -243,6 +243,16 @@ fn remedy(problem: &Problem) -> String {
     }
 }
 
+/// All files that `up` reads of a folder.
+///
+/// # Errors
+/// When it cannot be read.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>> {
+    let mut files = yaml_files(path)?;
+    files.extend(Some(path.join(LOCAL)).filter(|local| local.is_file()));
+    Ok(files)
+}
+
 /// The YAML files of a folder, by name; a file stands for itself.
 ///
 /// # Errors

@@ -172,7 +172,7 @@ async fn event(pool: Pool, mut input: Input) -> Result<ExitCode> {
     let mut health = pool.health();
     let stop = shutdown::on_signal();
     let outcome = tokio::select! {
-        (outcome, _) = pool.invoke(uuid(), || payload.into(), &stop) => outcome.map_err(|failed| failed.to_string()),
+        (outcome, _) = pool.invoke(uuid(), payload.len(), || payload.into(), &stop) => outcome.map_err(|failed| failed.to_string()),
         reason = failing(&mut health) => Err(reason),
     };
     pool.stop().await;

@@ -122,14 +122,14 @@ async fn flowing(up: &Up) -> Live {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn news_and_prices_are_live_and_ctrl_c_ends_all() {
     let (manifests, state) = (market::copy(), tempfile::tempdir().expect("a temporary folder"));
-    let up = Up::new(manifests.path(), state.path());
+    let up = Up::new(manifests.path(), &state.path().join("state"));
     let live = flowing(&up).await;
-    assert!(live.said().contains(", instead of KafkaCluster "), "{}", live.said());
+    assert!(live.said().contains(" (instead of KafkaCluster "), "{}", live.said());
     let edited = manifests.path().join("aggregate.yaml");
     let manifest = fs::read_to_string(&edited).expect("the manifest is there");
     fs::write(&edited, manifest + "# edited\n").expect("it can be written");
     until("the edited manifest to be told", PATIENCE, async || {
-        live.said().contains("edited    aggregate.yaml: counts when `up` is started again").then_some(())
+        live.said().contains("changed   aggregate.yaml: counts when `up` is started again").then_some(())
     })
     .await;
     let uri = format!("ws://127.0.0.1:{}/ws/prices", up.ports[0]);

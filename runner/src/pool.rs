@@ -28,9 +28,9 @@ use tokio_util::sync::CancellationToken;
 
 /// Events that wait beside one for each process that could be free next: whoever makes the next one may wait for a
 /// core longer than the function works.
-const AHEAD: usize = 3;
-/// The most bytes of them for each process, beside an event that is larger.
-const AHEAD_BYTES: u32 = 2 << 20;
+const SPARE: usize = 3;
+/// The most bytes that wait for each process, beside an event that is larger.
+const ROOM: u32 = 2 << 20;
 
 /// One invocation to make.
 pub struct Job {
@@ -48,7 +48,8 @@ pub struct Job {
 struct Waiting {
     job: Job,
     claim: Claim,
-    _room: OwnedSemaphorePermit,
+    #[expect(dead_code, reason = "it is given back when this is dropped")]
+    room: OwnedSemaphorePermit,
 }
 
 /// Decides between the process that takes a job and the one who takes it back: one of them wins.
@@ -124,8 +125,8 @@ impl Pool {
     pub fn start(source: Source, concurrency: u32, timeout: Duration, readiness: &Readiness) -> io::Result<Self> {
         let api = Arc::new(ApiThread::start()?);
         let processes = concurrency.max(1) as usize;
-        let (jobs, receiver) = mpsc::channel(processes + AHEAD);
-        let room = Arc::new(Semaphore::new(processes * AHEAD_BYTES as usize));
+        let (jobs, receiver) = mpsc::channel(processes + SPARE);
+        let room = Arc::new(Semaphore::new(processes * ROOM as usize));
         let queue = Queue(Arc::new(Mutex::new(receiver)));
         let stop = CancellationToken::new();
         let (health_sender, health) = watch::channel(Health::Starting);
@@ -176,7 +177,7 @@ impl Pool {
         stop: &CancellationToken,
     ) -> (Outcome, Duration) {
         let stopping = || (Err(Failed::Stopping), Duration::ZERO);
-        let size = u32::try_from(size).unwrap_or(u32::MAX).min(AHEAD_BYTES);
+        let size = u32::try_from(size).unwrap_or(u32::MAX).min(ROOM);
         let place = async {
             let room = self.room.clone().acquire_many_owned(size).await.ok()?;
             Some((room, self.jobs.reserve().await.ok()?))
@@ -186,11 +187,11 @@ impl Pool {
             () = stop.cancelled() => return stopping(),
             place = place => place,
         };
-        let Some((_room, place)) = place else { return stopping() };
+        let Some((room, place)) = place else { return stopping() };
         let (outcome, mut answer) = oneshot::channel();
         let claim = Claim::default();
         let job = Job { id, payload: event(), timeout: self.timeout, outcome };
-        place.send(Waiting { job, claim: claim.clone(), _room });
+        place.send(Waiting { job, claim: claim.clone(), room });
         tokio::select! {
             biased;
             answer = &mut answer => return answer.unwrap_or_else(|_| stopping()),

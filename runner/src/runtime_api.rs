@@ -98,7 +98,7 @@ async fn next(Extract(slots): Extract<Arc<Slots>>, ConnectInfo(caller): ConnectI
         // No more work: the process is about to be ended.
         return std::future::pending().await;
     };
-    let Job { id, payload, timeout, outcome, .. } = job;
+    let Job { id, payload, timeout, outcome } = job;
     let deadline = SystemTime::now() + timeout;
     let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
     *slot.latest.lock() = Some(id.clone());

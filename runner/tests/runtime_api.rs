@@ -33,17 +33,22 @@ struct Scene {
 
 impl Scene {
     async fn set(timeout: Duration) -> Self {
+        Self::of(1, timeout).await
+    }
+
+    async fn of(processes: u32, timeout: Duration) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let api = listener.local_addr().expect("an address");
         let source = Source::Image { listener, function: "f".to_owned() };
-        Self { pool: Arc::new(Pool::start(source, 1, timeout, &Readiness::default()).expect("it can be served")), api }
+        let pool = Pool::start(source, processes, timeout, &Readiness::default()).expect("it can be served");
+        Self { pool: Arc::new(pool), api }
     }
 
-    /// An invocation that the process has taken.
-    async fn invocation(&self) -> JoinHandle<Outcome> {
+    /// An invocation, with an event of that size, that the process has taken.
+    async fn invocation(&self, size: usize) -> JoinHandle<Outcome> {
         let pool = self.pool.clone();
         let invocation = tokio::spawn(async move {
-            pool.invoke(ID.to_owned(), 2, || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
+            pool.invoke(ID.to_owned(), size, || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
         });
         let next = self.call("GET", "runtime/invocation/next").await;
         assert_eq!(next.status().as_u16(), 200);
@@ -93,8 +98,8 @@ fn failed(kind: &str, message: &str) -> Outcome {
 
 #[tokio::test]
 async fn few_events_are_made_before_they_are_asked_for() {
-    for (size, expected) in [(2, 4), (1 << 20, 2), (64 << 20, 1)] {
-        let scene = Scene::set(Duration::from_secs(30)).await;
+    for (processes, size, expected) in [(1, 2, 4), (1, 1 << 20, 2), (1, 64 << 20, 1), (2, 2, 5), (2, 64 << 20, 2)] {
+        let scene = Scene::of(processes, Duration::from_secs(30)).await;
         let (made, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
         let waiting: Vec<_> = (0..10)
             .map(|_| {
@@ -109,14 +114,25 @@ async fn few_events_are_made_before_they_are_asked_for() {
             })
             .collect();
         tokio::time::sleep(Duration::from_millis(200)).await;
-        assert_eq!(made.load(Ordering::Relaxed), expected, "events of {size} bytes");
+        assert_eq!(made.load(Ordering::Relaxed), expected, "{processes} processes, events of {size} bytes");
         stop.cancel();
         for invocation in waiting {
             assert_eq!(invocation.await.expect("it ends"), Err(Failed::Stopping));
         }
         // What nobody waits for any more is not in the way.
-        scene.invocation().await.abort();
-        assert_eq!(made.load(Ordering::Relaxed), expected, "events of {size} bytes");
+        let next = tokio::time::timeout(Duration::from_secs(10), scene.invocation(64 << 20));
+        next.await.expect("it is handed out").abort();
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_was_taken_makes_room_for_another() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    for _ in 0..3 {
+        let next = tokio::time::timeout(Duration::from_secs(10), scene.invocation(64 << 20));
+        let invocation = next.await.expect("it is handed out");
+        assert_eq!(scene.answered(b"content-length: 2\r\n\r\n{}").await, 202);
+        assert_eq!(invocation.await.expect("it ends"), Ok(Bytes::from_static(b"{}")));
     }
 }
 
@@ -176,11 +192,11 @@ async fn a_stream_is_an_answer_unless_it_ends_with_an_error() {
     ];
     let scene = Scene::set(Duration::from_secs(30)).await;
     for (name, request, expected) in cases {
-        let invocation = scene.invocation().await;
+        let invocation = scene.invocation(2).await;
         assert_eq!(scene.answered(&request).await, 202, "{name}");
         assert_eq!(invocation.await.expect("no panic"), expected, "{name}");
     }
-    let invocation = scene.invocation().await;
+    let invocation = scene.invocation(2).await;
     let other = b"content-length: 4\r\nlambda-runtime-function-response-mode: steaming\r\n\r\nnull";
     assert_eq!(scene.answered(other).await, 400);
     let expected = failed("Runtime.InvalidResponseModeHeader", "the response mode is \"steaming\": expected streaming");
@@ -194,7 +210,7 @@ async fn six_mebibytes_are_the_most_however_they_come() {
         let (body, half) = (" ".repeat(length), " ".repeat(length / 2));
         let plain = format!("content-length: {length}\r\n\r\n{body}").into_bytes();
         for request in [plain, chunked(STREAM, &[&half, &body[half.len()..]], "")] {
-            let invocation = scene.invocation().await;
+            let invocation = scene.invocation(2).await;
             // One that is far too large is refused before its end.
             if length <= LARGEST_ANSWER * 8 {
                 assert_eq!(scene.answered(&request).await, status, "{length}");
@@ -220,17 +236,17 @@ async fn what_is_cut_off_is_no_answer() {
     let short = "content-length: 8\r\n\r\nnull".to_owned();
     let unfinished_trailers = format!("{STREAM}\r\n4\r\nnull\r\n0\r\nLambda-Runtime-Function");
     for request in [beginning.clone(), broken, short, unfinished_trailers] {
-        let invocation = scene.invocation().await;
+        let invocation = scene.invocation(2).await;
         drop(scene.post(request.as_bytes()).await);
         let failed = invocation.await.expect("no panic").expect_err(&request);
         assert_eq!(failed.kind(), "Runtime.TruncatedResponse", "{request}: {failed}");
     }
     // The process lives and asks again: its next invocation begins, and has its own time.
-    let cut_off = scene.invocation().await;
+    let cut_off = scene.invocation(2).await;
     drop(scene.post(beginning.as_bytes()).await);
     tokio::time::sleep(Duration::from_millis(100)).await;
     assert!(!cut_off.is_finished(), "its process may end yet");
-    let next = scene.invocation().await;
+    let next = scene.invocation(2).await;
     assert_eq!(cut_off.await.expect("no panic").expect_err("cut off").kind(), "Runtime.TruncatedResponse");
     assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 202);
     assert_eq!(next.await.expect("no panic"), Ok(Bytes::from_static(b"null")));
@@ -239,7 +255,7 @@ async fn what_is_cut_off_is_no_answer() {
 #[tokio::test]
 async fn a_stream_that_stands_still_is_late() {
     let scene = Scene::set(Duration::from_millis(300)).await;
-    let invocation = scene.invocation().await;
+    let invocation = scene.invocation(2).await;
     let held = scene.post(format!("{STREAM}\r\n4\r\nnull\r\n").as_bytes()).await;
     assert_eq!(invocation.await.expect("no panic"), Err(Failed::Timeout(Duration::from_millis(300))));
     drop(held);
@@ -251,7 +267,7 @@ async fn a_call_in_the_wrong_state_or_of_another_id_changes_nothing() {
     let status = async |method, path: String| scene.call(method, &path).await.status().as_u16();
     let of = |id, call| format!("runtime/invocation/{id}/{call}");
     assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 403, "nothing is in flight");
-    let invocation = scene.invocation().await;
+    let invocation = scene.invocation(2).await;
     assert_eq!(status("GET", "runtime/invocation/next".to_owned()).await, 403);
     assert_eq!(status("POST", "runtime/init/error".to_owned()).await, 403);
     assert_eq!(status("POST", of("another", "response")).await, 400);
@@ -262,7 +278,7 @@ async fn a_call_in_the_wrong_state_or_of_another_id_changes_nothing() {
     assert_eq!(status("POST", of(ID, "response")).await, 403, "answered before");
     assert_eq!(invocation.await.expect("no panic"), Ok(Bytes::from_static(b"null")));
 
-    let invocation = scene.invocation().await;
+    let invocation = scene.invocation(2).await;
     let url = format!("http://{}/2018-06-01/{}", scene.api, of(ID, "error"));
     let error = reqwest::Client::new().post(url).header("Lambda-Runtime-Function-Error-Type", "Runtime.Header");
     let answer = error.body("no JSON").send().await.expect("an answer");
@@ -292,7 +308,7 @@ async fn what_is_not_offered_is_refused_with_the_reason() {
         assert!(body["errorMessage"].as_str().is_some_and(|text| text.contains(part)), "{path}: {body}");
     }
     // None of them was taken for the function's process: it may still begin.
-    let invocation = scene.invocation().await;
+    let invocation = scene.invocation(2).await;
     assert_eq!(scene.answered(b"content-length: 4\r\n\r\nnull").await, 202);
     assert!(invocation.await.expect("no panic").is_ok());
 }

@@ -1,43 +1,63 @@
 //! Whether the manifests are still those that the run was started with.
 
-use crate::folder::yaml_files;
+use crate::folder::files;
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
+    fs, io,
     path::{Path, PathBuf},
 };
 
-/// The manifests of a folder, as they were looked at last.
+/// What the files of a folder say; one that cannot be read says nothing.
+type Texts = BTreeMap<PathBuf, Option<Vec<u8>>>;
+
+/// The files of a folder, as they were at the start, when they were looked at last, and when that was told.
 #[derive(Debug)]
 pub struct Manifests {
     folder: PathBuf,
-    known: BTreeMap<PathBuf, Vec<u8>>,
+    started: Texts,
+    seen: Texts,
+    told: Texts,
 }
 
 impl Manifests {
-    /// As they are now.
+    /// As they are now; to be asked before the run reads them.
     pub fn of(folder: &Path) -> Self {
-        Self { folder: folder.to_owned(), known: read(folder).unwrap_or_default() }
+        let now = read(folder);
+        Self { folder: folder.to_owned(), started: now.clone(), seen: now.clone(), told: now }
     }
 
-    /// What to say of those that have changed since, have come or have gone: once for each change.
+    /// What differs from the start: once for each change, when two looks have found the same, since
+    /// whoever writes a file may be in the middle of it.
     pub fn news(&mut self) -> Option<String> {
-        // What cannot be read at this moment is looked at again.
-        let now = read(&self.folder)?;
-        let all: BTreeSet<_> = self.known.keys().chain(now.keys()).collect();
+        let now = read(&self.folder);
+        if now != self.seen {
+            self.seen = now;
+            return None;
+        }
+        if now == self.told {
+            return None;
+        }
+        let all: BTreeSet<_> = self.started.keys().chain(now.keys()).collect();
         let changed: Vec<_> = all
             .into_iter()
-            .filter(|file| self.known.get(*file) != now.get(*file))
-            .map(|file| file.file_name().unwrap_or_default().to_string_lossy().into_owned())
+            .filter(|file| self.started.get(*file) != now.get(*file))
+            .map(|file| file.strip_prefix(&self.folder).unwrap_or(file).display().to_string())
             .collect();
-        self.known = now;
-        (!changed.is_empty()).then(|| format!("edited    {}: counts when `up` is started again", changed.join(", ")))
+        self.told = now;
+        Some(if changed.is_empty() {
+            "changed   nothing any more: the manifests are those that `up` was started with".to_owned()
+        } else {
+            format!("changed   {}: counts when `up` is started again", changed.join(", "))
+        })
     }
 }
 
-fn read(folder: &Path) -> Option<BTreeMap<PathBuf, Vec<u8>>> {
-    let files = yaml_files(folder).ok()?;
-    files.into_iter().map(|file| fs::read(&file).ok().map(|bytes| (file, bytes))).collect()
+fn read(folder: &Path) -> Texts {
+    let text = |file: PathBuf| match fs::read(&file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        text => Some((file, text.ok())),
+    };
+    files(folder).unwrap_or_default().into_iter().filter_map(text).collect()
 }
 
 #[cfg(test)]
@@ -48,18 +68,30 @@ mod tests {
     #[test]
     fn each_change_is_told_once() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let file = |name: &str| folder.path().join(name);
-        fs::write(file("a.yaml"), "a: 1").expect("the folder can be written");
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("it can be written");
+        write("a.yaml", "a: 1");
         let mut manifests = Manifests::of(folder.path());
-        let mut news = || manifests.news().map(|line| line.split(':').next().unwrap_or_default().to_owned());
+        // What the first look finds may be in the middle of being written.
+        let mut news = || {
+            let first = manifests.news();
+            assert_eq!(first, None);
+            manifests.news().map(|line| line.split(':').next().unwrap_or_default().to_owned())
+        };
         assert_eq!(news(), None);
-        fs::write(file("a.yaml"), "a: 2").expect("the folder can be written");
-        fs::write(file("notes.txt"), "not a manifest").expect("the folder can be written");
-        assert_eq!(news().as_deref(), Some("edited    a.yaml"));
+        write("a.yaml", "a: 2");
+        write("notes.txt", "not a manifest");
+        assert_eq!(news().as_deref(), Some("changed   a.yaml"));
         assert_eq!(news(), None);
-        fs::write(file("b.yaml"), "b: 1").expect("the folder can be written");
-        fs::remove_file(file("a.yaml")).expect("it is there");
-        assert_eq!(news().as_deref(), Some("edited    a.yaml, b.yaml"));
+        write("b.yaml", "b: 1");
+        fs::create_dir(folder.path().join("local")).expect("it can be made");
+        write("local/companions.yaml", "{}");
+        assert_eq!(news().as_deref(), Some("changed   a.yaml, b.yaml, local/companions.yaml"));
+        write("a.yaml", "a: 1");
+        fs::remove_file(folder.path().join("b.yaml")).expect("it is there");
+        fs::remove_dir_all(folder.path().join("local")).expect("it is there");
+        assert_eq!(news().as_deref(), Some("changed   nothing any more"));
         assert_eq!(news(), None);
+        fs::remove_dir_all(folder.path()).expect("it is there");
+        assert_eq!(news().as_deref(), Some("changed   a.yaml"));
     }
 }

@@ -60,13 +60,14 @@ impl Up {
     /// When something cannot be started, or a source or function fails for good.
     pub async fn run(self) -> Result<ExitCode> {
         let started = Instant::now();
+        let manifests = edited::Manifests::of(&self.dir);
         let folder = Folder::read(&self.dir)?;
         let place = self.state.clone().unwrap_or_else(|| self.dir.join(".tidemill"));
         let state = state::State::open(&place, self.fresh)?;
         let logs = state.folder("logs")?;
         log_to(&logs.join("up.log"), &self.log_level)?;
         let stop = shutdown::on_signal();
-        let mut run = run::Run::start(&self, folder, &state, stop).await?;
+        let mut run = run::Run::start(&self, folder, manifests, &state, stop).await?;
         let result = run.until_done().await;
         let totals = run.stop().await?;
         if !self.once {

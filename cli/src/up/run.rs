@@ -80,7 +80,13 @@ enum Source {
 
 impl<'a> Run<'a> {
     /// Starts services, topics, companions, edge and clocks; replicas come with the load.
-    pub async fn start(up: &'a Up, folder: Folder, state: &'a State, stop: CancellationToken) -> Result<Self> {
+    pub async fn start(
+        up: &'a Up,
+        folder: Folder,
+        manifests: Manifests,
+        state: &'a State,
+        stop: CancellationToken,
+    ) -> Result<Self> {
         let plans: Vec<Plan> = folder.functions.iter().map(|(function, _)| Plan::of(function)).collect();
         for (function, place) in &folder.functions {
             program::find(function, place)?;
@@ -147,7 +153,7 @@ impl<'a> Run<'a> {
         let instead = if instead.is_empty() {
             String::new()
         } else {
-            format!(", instead of KafkaCluster {}", instead.join(", "))
+            format!(" (instead of KafkaCluster {})", instead.join(", "))
         };
         up.say(&format!("kafka     {}{instead}", services.kafka));
         up.say(&format!("redis     {}", services.redis));
@@ -159,7 +165,7 @@ impl<'a> Run<'a> {
             services,
             companions,
             functions,
-            manifests: Manifests::of(&folder.path),
+            manifests,
             sources,
             watch,
             edge,
@@ -203,6 +209,7 @@ impl<'a> Run<'a> {
                 && let Some(line) = self.manifests.news()
             {
                 board.say(&line);
+                board.draw(&self.functions);
             }
             if !self.up.once && count.is_multiple_of(DRAW) {
                 board.draw(&self.functions);

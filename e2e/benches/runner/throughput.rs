@@ -25,13 +25,13 @@ const BATCH: u32 = 1_000;
 /// minute to minute.
 const ROUNDS: usize = 5;
 
-/// A function beside the bare consumer.
+/// A function, and what it reached.
 struct Case {
     name: &'static str,
     config: Config,
     concurrency: u32,
-    /// In so many of the rounds it runs.
-    rounds: usize,
+    rates: Vec<f64>,
+    ratios: Vec<f64>,
 }
 
 pub async fn measure() -> Vec<Figure> {
@@ -41,55 +41,67 @@ pub async fn measure() -> Vec<Figure> {
     println!("{RECORDS} records of {SIZE} B, {PARTITIONS} partitions, batches of {BATCH}");
     fill(&bed, &input).await;
 
-    let reads = with(echo(&bed, &input, None), "ANSWER", "null");
+    let case = |name, config: &Config, concurrency| {
+        let mut config = config.clone();
+        config.plan.concurrency = concurrency;
+        trigger(&mut config).batch.max_records = BATCH;
+        Case { name, config, rates: Vec::new(), ratios: Vec::new(), concurrency }
+    };
     let ignores = with(echo(&bed, &input, None), "IGNORE", "1");
-    let answers = echo(&bed, &input, Some(&output));
-    let case = |name, config: &Config, concurrency, rounds| Case { name, config: config.clone(), concurrency, rounds };
-    let cases = [
-        case("function ignores its event", &ignores, 1, ROUNDS),
-        case("same, concurrency 2", &ignores, 2, ROUNDS),
-        case("reads it, no output", &reads, 1, 1),
-        case("same, concurrency 2", &reads, 2, 1),
-        case("echo to an output topic", &answers, 1, 1),
-    ];
+    let mut held = [case("function ignores its event", &ignores, 1), case("same, concurrency 2", &ignores, 2)];
     // The first of each warms the broker up.
     bare(&bed, &input).await;
-    cases[0].work("warm").await;
+    held[0].work("warm").await;
     println!("{:28} {:>12} {:>6}  CPU seconds per 1,000,000; memory", "", "records/s", "ratio");
-    let mut rates = [const { Vec::new() }; 5];
-    let mut ratios = [const { Vec::new() }; 5];
+    let mut references = Vec::new();
     for round in 0..ROUNDS {
-        let bare = bare(&bed, &input).await;
-        println!("{:28} {bare:>12.0} {:>6.2}", "bare consumer", 1.0);
-        for (index, case) in cases.iter().enumerate().filter(|(_, case)| round < case.rounds) {
-            let (rate, took) = case.work(&format!("{index}.{round}")).await;
-            println!("{:28} {rate:>12.0} {:>6.2}  {took}", case.name, rate / bare);
-            rates[index].push(rate);
-            ratios[index].push(rate / bare);
+        let reference = bare(&bed, &input).await;
+        println!("{:28} {reference:>12.0} {:>6.2}", "bare consumer", 1.0);
+        references.push(reference);
+        // Each of them is the first after the bare consumer as often.
+        for place in 0..held.len() {
+            let case = &mut held[(round + place) % held.len()];
+            case.run(&format!("{}.{round}", case.concurrency), reference).await;
         }
     }
-    bed.remove().await;
-    println!("the middle of {ROUNDS} rounds:");
-    for (case, (rates, ratios)) in cases.iter().zip(rates.iter().zip(&ratios)) {
-        println!("{:28} {:>12.0} {:>6.2}", case.name, median(rates.clone()), median(ratios.clone()));
+    let reference = median(references);
+    println!("the middle of {ROUNDS} rounds:\n{:28} {reference:>12.0} {:>6.2}", "bare consumer", 1.0);
+    let middles = held.each_ref().map(|case| (median(case.rates.clone()), median(case.ratios.clone())));
+    for (case, (rate, ratio)) in held.iter().zip(middles) {
+        println!("{:28} {rate:>12.0} {ratio:>6.2}", case.name);
     }
-    let [rates, ..] = rates;
-    let [ratios, ..] = ratios;
-    let ratio = median(ratios);
-    let rate = median(rates);
+    println!("once, beside that middle:");
+    let reads = with(echo(&bed, &input, None), "ANSWER", "null");
+    let answers = echo(&bed, &input, Some(&output));
+    let once = [
+        case("reads it, no output", &reads, 1),
+        case("same, concurrency 2", &reads, 2),
+        case("echo to an output topic", &answers, 1),
+    ];
+    for (place, mut case) in once.into_iter().enumerate() {
+        case.run(&format!("once.{place}"), reference).await;
+    }
+    bed.remove().await;
+    let [(rate, ratio), _] = middles;
     vec![
-        ("runner.records_per_second".to_owned(), rate, "1/s", Some(rate / ratio)),
+        ("runner.records_per_second".to_owned(), rate, "1/s", Some(reference)),
         ("runner.ratio_to_bare_consumer".to_owned(), ratio, "", Some(0.4)),
     ]
 }
 
 impl Case {
-    /// Records a second, and what took how much for them; the group is new.
+    /// Runs it in a new group, and prints what it reached beside the bare consumer.
+    async fn run(&mut self, group: &str, reference: f64) {
+        let (rate, took) = self.work(group).await;
+        println!("{:28} {rate:>12.0} {:>6.2}  {took}", self.name, rate / reference);
+        self.rates.push(rate);
+        self.ratios.push(rate / reference);
+    }
+
+    /// Records a second, and what took how much for them.
     async fn work(&self, group: &str) -> (f64, String) {
         let mut config = self.config.clone();
-        config.plan.concurrency = self.concurrency;
         let kafka = trigger(&mut config);
-        kafka.batch.max_records = BATCH;
         kafka.group = format!("{}.{group}", kafka.group);
         work(&config, RECORDS).await
     }
@@ -146,8 +158,8 @@ fn consume(connection: &Connection, topic: &str) -> f64 {
 async fn work(config: &Config, records: usize) -> (f64, String) {
     let mut runner = Runner::start(config);
     let before = runner.report("work", |report| report.totals.r#in > 0).await.totals;
-    let programs = Programs::of(&runner);
     let started = Instant::now();
+    let programs = Programs::of(&runner);
     let after = runner.report("all the work", |report| report.totals.r#in >= records as u64).await.totals;
     let elapsed = started.elapsed().as_secs_f64();
     let done = (after.r#in - before.r#in) as f64;
