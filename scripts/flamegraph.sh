@@ -17,7 +17,7 @@ until runner=$(pgrep -f 'tidemill-runner --report' | head -1); [ -n "$runner" ];
 done
 sleep 1
 # No frame pointers: stacks are unwound by what panics need.
-perf record --quiet --output "$samples/perf.data" --freq 199 --call-graph dwarf,16384 --pid "$runner" -- sleep 5
+perf record --quiet --output "$samples/perf.data" --freq 499 --call-graph dwarf,16384 --pid "$runner" -- sleep 3
 wait "$bench"
 perf script --input "$samples/perf.data" 2>/dev/null |
     "$cache/bin/inferno-collapse-perf" |
