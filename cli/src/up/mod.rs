@@ -60,7 +60,7 @@ impl Up {
     /// When something cannot be started, or a source or function fails for good.
     pub async fn run(self) -> Result<ExitCode> {
         let started = Instant::now();
-        let manifests = edited::Manifests::of(&self.dir);
+        let manifests = edited::Manifests::of(&self.dir)?;
         let folder = Folder::read(&self.dir)?;
         let place = self.state.clone().unwrap_or_else(|| self.dir.join(".tidemill"));
         let state = state::State::open(&place, self.fresh)?;

@@ -29,7 +29,6 @@ const ROUNDS: usize = 5;
 struct Case {
     name: &'static str,
     config: Config,
-    concurrency: u32,
     rates: Vec<f64>,
     ratios: Vec<f64>,
 }
@@ -45,7 +44,7 @@ pub async fn measure() -> Vec<Figure> {
         let mut config = config.clone();
         config.plan.concurrency = concurrency;
         trigger(&mut config).batch.max_records = BATCH;
-        Case { name, config, rates: Vec::new(), ratios: Vec::new(), concurrency }
+        Case { name, config, rates: Vec::new(), ratios: Vec::new() }
     };
     let ignores = with(echo(&bed, &input, None), "IGNORE", "1");
     let mut held = [case("function ignores its event", &ignores, 1), case("same, concurrency 2", &ignores, 2)];
@@ -61,7 +60,7 @@ pub async fn measure() -> Vec<Figure> {
         // Each of them is the first after the bare consumer as often.
         for place in 0..held.len() {
             let case = &mut held[(round + place) % held.len()];
-            case.run(&format!("{}.{round}", case.concurrency), reference).await;
+            case.run(&format!("{}.{round}", case.config.plan.concurrency), reference).await;
         }
     }
     let reference = median(references);
