@@ -25,6 +25,7 @@ use tidemill_api::{
     plan::{Plan, TriggerPlan},
 };
 use tidemill_runner::{
+    entry::Entry,
     lanes::{Batch, Lanes},
     output::{self, Sink},
     pipeline::{Pipeline, whole},
@@ -228,12 +229,13 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
                 continue;
             }
             let record = record(&text, &default_topic, &mut offsets).with_context(|| format!("line {number}"))?;
-            if !pipeline.wants(&record) {
+            let entry = Entry::from(record);
+            if !pipeline.wants(&entry) {
                 pipeline.stats.count(Counted::Dropped, 1);
                 pipeline.stats.count(Counted::Settled, 1);
                 continue;
             }
-            lanes.push(record);
+            lanes.push(entry);
             while lanes.has_full(&limits)
                 && let Some(batch) = lanes.hand_out(&limits)
             {
@@ -310,7 +312,6 @@ fn record(text: &str, default_topic: &str, offsets: &mut BTreeMap<(String, i32),
         key: line.key.map(Bytes::from),
         value: value.map(Bytes::from),
         headers: line.headers.into_iter().map(|(name, value)| (name, Some(value.into_bytes()))).collect(),
-        decoded: None,
     })
 }
 

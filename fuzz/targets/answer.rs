@@ -4,7 +4,7 @@
 use libfuzzer_sys::fuzz_target;
 use std::sync::LazyLock;
 use tidemill_api::{Delivery, plan::OutputPlan};
-use tidemill_runner::{answer, encode::Encodings, record::Record};
+use tidemill_runner::{answer, encode::Encodings, entry::Entry, record::Record};
 
 static OUTPUT: LazyLock<OutputPlan> = LazyLock::new(|| OutputPlan {
     cluster: "default/main".to_owned(),
@@ -13,8 +13,10 @@ static OUTPUT: LazyLock<OutputPlan> = LazyLock::new(|| OutputPlan {
     delivery: Delivery::AtLeastOnce,
 });
 
-static BATCH: LazyLock<Vec<Record>> =
-    LazyLock::new(|| (10..13).map(|offset| Record { topic: "raw".into(), offset, ..Record::default() }).collect());
+static BATCH: LazyLock<Vec<Entry>> = LazyLock::new(|| {
+    let record = |offset| Record { topic: "raw".into(), offset, ..Record::default() };
+    (10..13).map(|offset| Entry::from(record(offset))).collect()
+});
 
 fuzz_target!(|body: &[u8]| {
     for output in [None, Some(&*OUTPUT)] {

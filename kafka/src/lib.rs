@@ -19,7 +19,7 @@ mod watch;
 pub use bookmark::Bookmark;
 pub use connection::{Connection, DELIVERY_TIMEOUT, Error, PATIENCE};
 pub use lag::{Asked, ClusterObserver, Group, GroupLag, PartitionLag, Unknown};
-pub use queue::{Fetched, PartitionQueue};
+pub use queue::{Headers, Message, PartitionQueue, headers};
 pub use rdkafka;
 pub use reader::{Spans, TopicReader, topic_spans, topic_spans_of};
 pub use security::{Sasl, Security, Tls};

@@ -15,6 +15,7 @@ use rdkafka::{
 };
 use std::{
     ffi::{CStr, CString},
+    marker::PhantomData,
     ptr::{NonNull, null, null_mut},
     slice,
     sync::Arc,
@@ -32,18 +33,14 @@ unsafe impl<C: ConsumerContext + 'static> Send for PartitionQueue<C> {}
 // SAFETY: as above; a queue has a lock of its own.
 unsafe impl<C: ConsumerContext + 'static> Sync for PartitionQueue<C> {}
 
-/// A record in librdkafka's memory.
-pub struct Fetched<'a>(&'a c::rd_kafka_message_t);
+/// A record's headers; a value may be absent.
+pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 
-impl<'a> From<&'a BorrowedMessage<'_>> for Fetched<'a> {
-    fn from(message: &'a BorrowedMessage<'_>) -> Self {
-        // SAFETY: it is valid for as long as the message is borrowed.
-        Self(unsafe { &*message.ptr() })
-    }
+/// A record in librdkafka's memory, given back when this is dropped; the queue it came from keeps its consumer.
+pub struct Message<'a> {
+    raw: NonNull<c::rd_kafka_message_t>,
+    queue: PhantomData<&'a ()>,
 }
-
-/// Gives a record back.
-struct Owned(NonNull<c::rd_kafka_message_t>);
 
 impl<C: ConsumerContext + 'static> PartitionQueue<C> {
     /// Splits the partition's records off the others; `None` where it is not assigned.
@@ -63,28 +60,24 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         self.stream.recv().await
     }
 
-    /// The records that are there, `most` of them at most, in their order.
-    ///
-    /// # Errors
-    /// The last that came between them; no record is left out for it.
-    pub fn take(&self, most: usize, mut each: impl FnMut(&Fetched<'_>)) -> KafkaResult<()> {
+    /// The records that are there, `most` of them at most, in their order; and the last error that came between
+    /// them, for which none is left out.
+    pub fn take(&self, most: usize) -> (Vec<Message<'_>>, KafkaResult<()>) {
         let mut all: Vec<*mut c::rd_kafka_message_t> = vec![null_mut(); most];
         // SAFETY: the queue is ours, and there is room for so many.
         let count = unsafe { c::rd_kafka_consume_batch_queue(self.raw.as_ptr(), 0, all.as_mut_ptr(), most) };
         all.truncate(usize::try_from(count).unwrap_or(0));
-        // However this ends, all are given back.
-        let all: Vec<Owned> = all.into_iter().filter_map(NonNull::new).map(Owned).collect();
+        let all = all.into_iter().filter_map(NonNull::new);
+        let mut all: Vec<Message<'_>> = all.map(|raw| Message { raw, queue: PhantomData }).collect();
         let mut result = Ok(());
-        for owned in &all {
-            // SAFETY: it is given back only when `owned` is dropped, and nobody else has it.
-            let message = unsafe { owned.0.as_ref() };
-            if message.err.is_error() {
-                result = Err(KafkaError::MessageConsumption(message.err.into()));
-            } else {
-                each(&Fetched(message));
+        all.retain(|message| {
+            let error = message.as_ref().err;
+            if error.is_error() {
+                result = Err(KafkaError::MessageConsumption(error.into()));
             }
-        }
-        result
+            !error.is_error()
+        });
+        (all, result)
     }
 }
 
@@ -95,38 +88,39 @@ impl<C: ConsumerContext + 'static> Drop for PartitionQueue<C> {
     }
 }
 
-impl Drop for Owned {
+impl Drop for Message<'_> {
     fn drop(&mut self) {
         // SAFETY: librdkafka gave it to us, and nobody else gives it back.
-        unsafe { c::rd_kafka_message_destroy(self.0.as_ptr()) };
+        unsafe { c::rd_kafka_message_destroy(self.raw.as_ptr()) };
     }
 }
 
-impl Fetched<'_> {
-    /// The partition.
-    #[must_use]
-    pub fn partition(&self) -> i32 {
-        self.0.partition
+impl Message<'_> {
+    fn as_ref(&self) -> &c::rd_kafka_message_t {
+        // SAFETY: it is ours until this is dropped.
+        unsafe { self.raw.as_ref() }
     }
 
-    /// Its offset there.
+    /// Its offset in the partition.
     #[must_use]
     pub fn offset(&self) -> i64 {
-        self.0.offset
+        self.as_ref().offset
     }
 
     /// The key.
     #[must_use]
     pub fn key(&self) -> Option<&[u8]> {
+        let message = self.as_ref();
         // SAFETY: librdkafka keeps so many bytes there for as long as the message.
-        unsafe { bytes(self.0.key.cast(), self.0.key_len) }
+        unsafe { bytes(message.key.cast(), message.key_len) }
     }
 
     /// The value; absent in a tombstone.
     #[must_use]
     pub fn value(&self) -> Option<&[u8]> {
+        let message = self.as_ref();
         // SAFETY: as for the key.
-        unsafe { bytes(self.0.payload.cast(), self.0.len) }
+        unsafe { bytes(message.payload.cast(), message.len) }
     }
 
     /// When it was made, or appended.
@@ -135,7 +129,7 @@ impl Fetched<'_> {
         use c::rd_kafka_timestamp_type_t as Kind;
         let mut kind = Kind::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: both are valid for the call.
-        let millis = unsafe { c::rd_kafka_message_timestamp(self.0, &raw mut kind) };
+        let millis = unsafe { c::rd_kafka_message_timestamp(self.as_ref(), &raw mut kind) };
         match kind {
             _ if millis == -1 => Timestamp::NotAvailable,
             Kind::RD_KAFKA_TIMESTAMP_CREATE_TIME => Timestamp::CreateTime(millis),
@@ -146,17 +140,31 @@ impl Fetched<'_> {
 
     /// Its headers, in their order; what of a name is not UTF-8 is replaced.
     #[must_use]
-    pub fn headers(&self) -> Vec<(String, Option<Vec<u8>>)> {
-        let mut headers: *mut c::rd_kafka_headers_t = null_mut();
-        // SAFETY: both are valid for the call; the headers live as long as the message.
-        let found = unsafe { c::rd_kafka_message_headers(self.0, &raw mut headers) };
-        if found.is_error() || headers.is_null() {
-            return Vec::new();
-        }
-        // SAFETY: they were just given.
-        let count = unsafe { c::rd_kafka_header_cnt(headers) };
-        (0..count).filter_map(|index| header(headers, index)).collect()
+    pub fn headers(&self) -> Headers {
+        // SAFETY: it is valid for as long as this is.
+        unsafe { parsed(self.as_ref()) }
     }
+}
+
+/// A record's headers, in their order; what of a name is not UTF-8 is replaced.
+#[must_use]
+pub fn headers(message: &BorrowedMessage<'_>) -> Headers {
+    // SAFETY: it is valid for as long as the message is borrowed.
+    unsafe { parsed(message.ptr()) }
+}
+
+/// # Safety
+/// The message must be valid for the call.
+unsafe fn parsed(message: *const c::rd_kafka_message_t) -> Headers {
+    let mut headers: *mut c::rd_kafka_headers_t = null_mut();
+    // SAFETY: as the caller says; the headers live as long as the message.
+    let found = unsafe { c::rd_kafka_message_headers(message, &raw mut headers) };
+    if found.is_error() || headers.is_null() {
+        return Vec::new();
+    }
+    // SAFETY: they were just given.
+    let count = unsafe { c::rd_kafka_header_cnt(headers) };
+    (0..count).filter_map(|index| header(headers, index)).collect()
 }
 
 fn header(headers: *const c::rd_kafka_headers_t, index: usize) -> Option<(String, Option<Vec<u8>>)> {

@@ -1,11 +1,7 @@
 //! What a function may answer, read strictly: another shape is a failure that says what was
 //! expected.
 
-use crate::{
-    encode::Encodings,
-    failure::Failure,
-    record::{OutRecord, Record},
-};
+use crate::{encode::Encodings, entry::Entry, failure::Failure, record::OutRecord};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::Deserialize;
@@ -131,7 +127,7 @@ struct FailuresForm {
 /// When the answer is of another shape, or speaks of records or topics that are not its own.
 pub fn read(
     body: &[u8],
-    records: &[Record],
+    records: &[Entry],
     output: Option<&OutputPlan>,
     encodings: &Encodings,
 ) -> Result<Answer, Error> {
@@ -161,7 +157,7 @@ fn related(
     outputs: Vec<OutRecord>,
     failures: Option<Vec<ItemForm>>,
     dropped: Option<Vec<ItemForm>>,
-    records: &[Record],
+    records: &[Entry],
 ) -> Result<Answer, Error> {
     let mut answer = Answer { outputs, ..Answer::default() };
     let (failures, dropped) = (failures.unwrap_or_default(), dropped.unwrap_or_default());
@@ -169,7 +165,7 @@ fn related(
         return Ok(answer);
     }
     // Few are named of many: a hash of each record's place would cost more than it saves.
-    let mut places: Vec<(i64, usize)> = records.iter().map(|record| record.offset).zip(0..).collect();
+    let mut places: Vec<(i64, usize)> = records.iter().map(Entry::offset).zip(0..).collect();
     places.sort_unstable();
     let find = |list, item: &ItemForm| {
         let Identifier { partition, offset } = &item.item_identifier;
@@ -177,7 +173,7 @@ fn related(
             let number: i32 = number.parse().ok()?;
             let after = &places[places.partition_point(|(place, _)| place < offset)..];
             let mut same = after.iter().take_while(|(place, _)| place == offset).map(|(_, index)| *index);
-            same.find(|index| records[*index].partition == number && *records[*index].topic == *topic)
+            same.find(|index| records[*index].partition() == number && records[*index].topic() == topic)
         });
         found.ok_or_else(|| Error::Item { list, partition: partition.clone(), offset: *offset })
     };
@@ -253,6 +249,7 @@ mod tests {
     use super::{Answer, read};
     use crate::{
         encode::Encodings,
+        entry::Entry,
         failure::Failure,
         record::{OutRecord, Record},
     };
@@ -269,8 +266,12 @@ mod tests {
         }
     }
 
-    fn batch() -> Vec<Record> {
-        (10..13).map(|offset| Record { topic: "raw".into(), offset, ..Record::default() }).collect()
+    fn of(topic: &str, partition: i32, offset: i64) -> Entry {
+        Entry::from(Record { topic: topic.into(), partition, offset, ..Record::default() })
+    }
+
+    fn batch() -> Vec<Entry> {
+        (10..13).map(|offset| of("raw", 0, offset)).collect()
     }
 
     fn record(topic: &str, key: Option<&str>, value: Option<&str>) -> OutRecord {
@@ -319,8 +320,7 @@ mod tests {
 
     #[test]
     fn a_failure_is_of_its_topic_and_partition_where_others_have_its_offset() {
-        let record = |topic: &str, partition| Record { topic: topic.into(), partition, offset: 7, ..Record::default() };
-        let batch = [record("raw", 1), record("raw-2", 0), record("raw", 0), record("raw", 2)];
+        let batch = [of("raw", 1, 7), of("raw-2", 0, 7), of("raw", 0, 7), of("raw", 2, 7)];
         for (name, index) in [("raw-1", 0), ("raw-2-0", 1), ("raw-0", 2), ("raw-2", 3)] {
             let body = format!(r#"{{"batchItemFailures":[{{"itemIdentifier":{{"partition":"{name}","offset":7}}}}]}}"#);
             let answer = read(body.as_bytes(), &batch, None, &Encodings::default()).expect("an answer");

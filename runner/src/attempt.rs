@@ -3,12 +3,12 @@
 use crate::{
     answer::{self, Answer},
     encode::Encodings,
+    entry::Entry,
     event,
     failure::Failure,
     invocation::{Failed, Outcome},
     output::Sink,
     pipeline::{Pipeline, Unsettled},
-    record::Record,
     retry::{Next, Work},
     route::Route,
     stats::Counted,
@@ -115,7 +115,7 @@ impl<S: Sink> Pipeline<S> {
     pub(crate) async fn answer(
         &self,
         event: impl FnOnce() -> Bytes,
-        records: &[Record],
+        records: &[Entry],
         stop: &CancellationToken,
     ) -> Result<Result<Answer, Failure>, Unsettled> {
         // Before the function is called: without them its answer would be for nothing.
@@ -132,7 +132,7 @@ impl<S: Sink> Pipeline<S> {
         Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
     }
 
-    async fn invoke(&self, event: impl FnOnce() -> Bytes, records: &[Record], stop: &CancellationToken) -> Outcome {
+    async fn invoke(&self, event: impl FnOnce() -> Bytes, records: &[Entry], stop: &CancellationToken) -> Outcome {
         let id = uuid::Uuid::new_v4().to_string();
         let (outcome, busy) = self.pool.invoke(id, event::size(records), event, stop).await;
         let result = match &outcome {

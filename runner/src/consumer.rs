@@ -65,7 +65,7 @@ pub struct Context {
 
 /// A partition that was assigned.
 struct Assigned {
-    topic: String,
+    topic: Arc<str>,
     number: i32,
     queue: Queue,
     consumer: Arc<Consumer>,
@@ -339,7 +339,7 @@ impl ConsumerContext for Context {
                     let (name, owner) = (topic.clone(), consumer.clone());
                     let (stops, lates) = (stop.clone(), late.clone());
                     let done = (self.start)(Assigned {
-                        topic: name,
+                        topic: name.into(),
                         number,
                         queue,
                         consumer: owner,

@@ -3,7 +3,7 @@
 //! A value is decoded where it is in Confluent's wire format. A key is, where the registry also has
 //! a schema for the topic's keys: numbers as keys begin with the same byte.
 
-use crate::{failure::Failure, record::Record};
+use crate::{failure::Failure, record::Raw};
 use bytes::Bytes;
 use std::sync::Arc;
 use tidemill_api::RecordPart;
@@ -67,10 +67,10 @@ impl Decoder {
     ///
     /// # Errors
     /// When a schema is missing or says something else.
-    pub async fn decode(&self, record: &Record) -> Result<Option<Decoded>, Error> {
+    pub async fn decode(&self, topic: &str, record: Raw<'_>) -> Result<Option<Decoded>, Error> {
         let mut decoded = Decoded::default();
-        if let Some((id, body)) = record.key.as_deref().filter(|_| self.keys).and_then(wire::split) {
-            let known = match self.registry.latest(&Subject::Key(record.topic.clone())).await {
+        if let Some((id, body)) = record.key.filter(|_| self.keys).and_then(wire::split) {
+            let known = match self.registry.latest(&Subject::Key(topic.into())).await {
                 Ok(latest) => latest.is_some(),
                 Err(NoSchema::Unusable { .. }) => true,
                 Err(error) => return Err(Error::Schema(error)),
@@ -79,7 +79,7 @@ impl Decoder {
                 decoded.key = Some(self.json("key", id, body).await?);
             }
         }
-        if let Some((id, body)) = record.value.as_deref().filter(|_| self.values).and_then(wire::split) {
+        if let Some((id, body)) = record.value.filter(|_| self.values).and_then(wire::split) {
             decoded.value = Some(self.json("value", id, body).await?);
         }
         Ok((decoded.key.is_some() || decoded.value.is_some()).then_some(decoded))
@@ -96,6 +96,21 @@ impl Decoder {
         let schema: Arc<Schema> = self.registry.by_id(id).await.map_err(Error::Schema)?;
         let text = schema.decode(body).map_err(|source| Error::Value { part, id, source })?;
         Ok(Json { text: text.into(), format: schema.format, schema_id: id })
+    }
+}
+
+impl Decoded {
+    /// Bytes of JSON.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        [&self.key, &self.value].into_iter().flatten().map(|json| json.text.len()).sum()
+    }
+
+    /// The record as the function gets it.
+    #[must_use]
+    pub fn instead_of<'a>(&'a self, record: Raw<'a>) -> Raw<'a> {
+        let part = |json: &'a Option<Json>, raw| json.as_ref().map(|json| &*json.text).or(raw);
+        Raw { key: part(&self.key, record.key), value: part(&self.value, record.value), ..record }
     }
 }
 

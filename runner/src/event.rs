@@ -3,7 +3,11 @@
 //! Kafka: <https://docs.aws.amazon.com/lambda/latest/dg/with-kafka.html>, with header bytes
 //! signed as Lambda sends them.
 
-use crate::{decode::Json, record::Record};
+use crate::{
+    decode::{Decoded, Json},
+    entry::Entry,
+    record::Raw,
+};
 use base64_simd::STANDARD;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -11,33 +15,32 @@ use std::collections::BTreeMap;
 /// Bytes of JSON around a record's base64, beside its topic.
 const AROUND: usize = 160;
 
-/// Bytes that the event for `records` has, and hardly fewer.
+/// Bytes that the event for these records has, and hardly fewer.
 #[must_use]
-pub fn size(records: &[Record]) -> usize {
-    let one = |record: &Record| {
-        let [key, value] = [record.json_key(), record.json_value()].map(|bytes| bytes.map_or(0, <[u8]>::len));
+pub fn size(entries: &[Entry]) -> usize {
+    let one = |entry: &Entry| {
         // Of a header's value each byte is a number of up to four characters, and a comma.
-        let headers =
-            record.headers.iter().map(|(name, value)| name.len() + 5 * value.as_ref().map_or(0, Vec::len) + 8);
-        (key + value) / 3 * 4 + headers.sum::<usize>() + record.topic.len() + AROUND
+        let headers = entry.headers().iter().map(|(_, value)| 4 * value.as_ref().map_or(0, Vec::len) + 8);
+        let decoded = entry.decoded().map_or(0, Decoded::size);
+        (entry.size() as usize + decoded) / 3 * 4 + headers.sum::<usize>() + entry.topic().len() + AROUND
     };
-    records.iter().map(one).sum::<usize>() + 256
+    entries.iter().map(one).sum::<usize>() + 256
 }
 
-/// The JSON of the event for `records`.
+/// The JSON of the event for these records.
 ///
 /// It is written by hand: at hundreds of thousands of records a second a general serializer, which
 /// has base64 allocated as a string first, takes longer than all else the runner does with them.
 #[must_use]
-pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(size(records));
+pub fn kafka(entries: &[Entry], bootstrap_servers: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(size(entries));
     out.extend_from_slice(br#"{"eventSource":"SelfManagedKafka","bootstrapServers":"#);
     text(&mut out, bootstrap_servers);
     out.extend_from_slice(br#","records":{"#);
     // Mostly all are of one: then nothing is looked for.
-    let mut partitions: BTreeMap<(&str, i32), Vec<&[Record]>> = BTreeMap::new();
-    for run in records.chunk_by(|one, next| one.partition == next.partition && one.topic == next.topic) {
-        partitions.entry((&run[0].topic, run[0].partition)).or_default().push(run);
+    let mut partitions: BTreeMap<(&str, i32), Vec<&[Entry]>> = BTreeMap::new();
+    for run in entries.chunk_by(|one, next| one.partition() == next.partition() && one.topic() == next.topic()) {
+        partitions.entry((run[0].topic(), run[0].partition())).or_default().push(run);
     }
     for (place, ((topic, partition), runs)) in partitions.into_iter().enumerate() {
         if place > 0 {
@@ -49,12 +52,15 @@ pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
         let mut start = br#"{"topic":"#.to_vec();
         text(&mut start, topic);
         start.extend_from_slice(format!(r#","partition":{partition},"offset":"#).as_bytes());
-        for (place, record) in runs.into_iter().flatten().enumerate() {
+        for (place, entry) in runs.into_iter().flatten().enumerate() {
             if place > 0 {
                 out.push(b',');
             }
             out.extend_from_slice(&start);
-            write(&mut out, record);
+            match entry.decoded() {
+                None => write(&mut out, entry.raw(), None, None),
+                Some(by) => write(&mut out, by.instead_of(entry.raw()), by.key.as_ref(), by.value.as_ref()),
+            }
         }
         out.push(b']');
     }
@@ -62,8 +68,8 @@ pub fn kafka(records: &[Record], bootstrap_servers: &str) -> Vec<u8> {
     out
 }
 
-/// All of a record from its offset on.
-fn write(out: &mut Vec<u8>, record: &Record) {
+/// All of a record from its offset on, of which a schema has made what it is, where one did.
+fn write(out: &mut Vec<u8>, record: Raw<'_>, key: Option<&Json>, value: Option<&Json>) {
     number(out, record.offset);
     out.extend_from_slice(br#","timestamp":"#);
     number(out, record.timestamp);
@@ -73,9 +79,8 @@ fn write(out: &mut Vec<u8>, record: &Record) {
         br#","timestampType":"CREATE_TIME""#
     };
     out.extend_from_slice(kind);
-    let decoded = record.decoded.as_deref();
-    part(out, br#","key"#, record.json_key(), decoded.and_then(|decoded| decoded.key.as_ref()));
-    part(out, br#","value"#, record.json_value(), decoded.and_then(|decoded| decoded.value.as_ref()));
+    part(out, br#","key"#, record.key, key);
+    part(out, br#","value"#, record.value, value);
     out.extend_from_slice(br#","headers":["#);
     for (place, (name, value)) in record.headers.iter().enumerate() {
         if place > 0 {
@@ -96,13 +101,12 @@ fn write(out: &mut Vec<u8>, record: &Record) {
     out.extend_from_slice(b"]}");
 }
 
-/// A key or a value; where a schema has made JSON of it, that, and by which schema. Its name comes with
-/// what is before it.
+/// A key or a value, and the schema that made JSON of it. Its name comes with what is before it.
 fn part(out: &mut Vec<u8>, name: &[u8], bytes: Option<&[u8]>, by: Option<&Json>) {
     let Some(bytes) = bytes else { return };
     out.extend_from_slice(name);
     out.extend_from_slice(br#"":""#);
-    base64(out, bytes);
+    STANDARD.encode_append(bytes, out);
     out.push(b'"');
     if let Some(Json { format, schema_id, .. }) = by {
         out.extend_from_slice(name);
@@ -117,10 +121,6 @@ fn text(out: &mut Vec<u8>, text: &str) {
 
 fn number(out: &mut Vec<u8>, number: i64) {
     out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
-}
-
-fn base64(out: &mut Vec<u8>, bytes: &[u8]) {
-    STANDARD.encode_append(bytes, out);
 }
 
 /// `EventBridge`'s Scheduled Event.
@@ -174,6 +174,7 @@ mod tests {
     use super::kafka;
     use crate::{
         decode::{Decoded, Json},
+        entry::Entry,
         record::Record,
     };
     use serde_json::{Value, json};
@@ -190,22 +191,22 @@ mod tests {
             key: Some("k".into()),
             value: Some("Hello".into()),
             headers: vec![("h".to_owned(), Some(vec![1, 0xff])), ("none".to_owned(), None)],
-            decoded: None,
         };
-        let json = Json { text: "{}".into(), format: Format::Avro, schema_id: 12 };
-        let decoded = Record {
+        let raw = Record {
             topic: "raw".into(),
-            partition: 1,
             key: Some("k".into()),
             value: Some("\0\0\0\0\x0c".into()),
-            decoded: Some(Box::new(Decoded { key: None, value: Some(json) })),
             ..Record::default()
         };
+        let json = Json { text: "{}".into(), format: Format::Avro, schema_id: 12 };
+        let raw = Record { partition: 1, ..raw };
+        let mut decoded = Entry::from(raw.clone());
+        decoded.decode(Decoded { key: None, value: Some(json) });
+        assert_eq!(decoded.record(), raw, "what it was is not forgotten");
         let tombstone = Record { topic: "raw".into(), partition: 0, ..Record::default() };
         // Others of its partition are not beside it.
         let second = Record { offset: 1, ..tombstone.clone() };
-        let records = [tombstone, record, second, decoded];
-        let event: Value = serde_json::from_slice(&kafka(&records, "b:9092")).expect("JSON");
+        let entries = [tombstone.into(), record.into(), second.into(), decoded];
         let expected = json!({
             "eventSource": "SelfManagedKafka",
             "bootstrapServers": "b:9092",
@@ -226,6 +227,7 @@ mod tests {
                 }]
             }
         });
+        let event: Value = serde_json::from_slice(&kafka(&entries, "b:9092")).expect("JSON");
         assert_eq!(event, expected);
     }
 }

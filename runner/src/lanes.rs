@@ -4,7 +4,7 @@
 //! key one after the other, other keys beside them; records without a key wait for nobody. `none`:
 //! nobody waits.
 
-use crate::record::Record;
+use crate::entry::Entry;
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use tidemill_api::{Batch as Limits, Ordering};
@@ -32,15 +32,15 @@ pub struct Amount {
 
 #[derive(Debug)]
 enum Order {
-    Partition { waiting: VecDeque<Record>, busy: bool },
+    Partition { waiting: VecDeque<Entry>, busy: bool },
     Key { lines: HashMap<Bytes, Line>, ready: VecDeque<Item> },
-    None { waiting: VecDeque<Record> },
+    None { waiting: VecDeque<Entry> },
 }
 
 /// The records of one key.
 #[derive(Debug, Default)]
 struct Line {
-    waiting: VecDeque<Record>,
+    waiting: VecDeque<Entry>,
     amount: Amount,
     busy: bool,
 }
@@ -48,14 +48,14 @@ struct Line {
 #[derive(Debug)]
 enum Item {
     Line(Bytes),
-    Loose(Record),
+    Loose(Entry),
 }
 
 /// Records for one invocation; it is given back when they are done.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Batch {
     /// The records, each after those that it has to wait for.
-    pub records: Vec<Record>,
+    pub records: Vec<Entry>,
     amount: Amount,
     keys: Vec<Bytes>,
 }
@@ -80,7 +80,7 @@ impl Lanes {
     }
 
     /// Takes in a record, the next of its partition.
-    pub fn push(&mut self, record: Record) {
+    pub fn push(&mut self, record: Entry) {
         let one = Amount { records: 1, bytes: record.size() };
         self.held.add(one);
         match &mut self.order {
@@ -92,15 +92,18 @@ impl Lanes {
             }
             Order::None { waiting } => waiting.push_back(record),
             Order::Key { lines, ready } => {
-                let Some(key) = record.key.clone() else {
+                let Some(key) = record.key() else {
                     ready.push_back(Item::Loose(record));
                     self.ready.add(one);
                     return;
                 };
-                let line = lines.entry(key.clone()).or_default();
-                if line.waiting.is_empty() && !line.busy {
+                if !lines.contains_key(key) {
+                    // By itself: it stays for as long as any of its records, and does not keep all that lie about it.
+                    let key = Bytes::copy_from_slice(key);
+                    lines.insert(key.clone(), Line::default());
                     ready.push_back(Item::Line(key));
                 }
+                let line = lines.get_mut(key).expect("it is there by now");
                 line.waiting.push_back(record);
                 line.amount.add(one);
                 if line.busy {
@@ -187,16 +190,16 @@ impl Lanes {
 
     /// What these records hold up while they are in work or rest.
     #[must_use]
-    pub fn ticket<'a>(&self, records: impl IntoIterator<Item = &'a Record>) -> Ticket {
+    pub fn ticket<'a>(&self, records: impl IntoIterator<Item = &'a Entry>) -> Ticket {
         let mut ticket = Ticket::default();
         let mut keys = HashSet::new();
         for record in records {
             ticket.amount.add(Amount { records: 1, bytes: record.size() });
-            if let (Order::Key { .. }, Some(key)) = (&self.order, &record.key) {
-                keys.insert(key.clone());
+            if let (Order::Key { .. }, Some(key)) = (&self.order, record.key()) {
+                keys.insert(key);
             }
         }
-        ticket.keys = keys.into_iter().collect();
+        ticket.keys = keys.into_iter().map(Bytes::copy_from_slice).collect();
         ticket
     }
 
@@ -243,7 +246,7 @@ impl Lanes {
 impl Batch {
     /// The records, and what is left to give back.
     #[must_use]
-    pub fn split(self) -> (Vec<Record>, Ticket) {
+    pub fn split(self) -> (Vec<Entry>, Ticket) {
         (self.records, Ticket { amount: self.amount, keys: self.keys })
     }
 
@@ -258,7 +261,7 @@ impl Batch {
     }
 
     /// Takes the record, or hands it back where there is no room for it.
-    fn push(&mut self, record: Record, limits: &Limits) -> Option<Record> {
+    fn push(&mut self, record: Entry, limits: &Limits) -> Option<Entry> {
         let size = record.size();
         if !self.has_room(Amount::default(), size, limits) {
             return Some(record);
@@ -269,9 +272,9 @@ impl Batch {
     }
 
     /// Takes from the front what there is room for; answers how much that was.
-    fn fill(&mut self, waiting: &mut VecDeque<Record>, limits: &Limits) -> Amount {
+    fn fill(&mut self, waiting: &mut VecDeque<Entry>, limits: &Limits) -> Amount {
         let mut taken = Amount::default();
-        for size in waiting.iter().map(Record::size) {
+        for size in waiting.iter().map(Entry::size) {
             if !self.has_room(taken, size, limits) {
                 break;
             }
@@ -309,7 +312,7 @@ impl Amount {
 #[cfg(test)]
 mod tests {
     use super::{Amount, Lanes};
-    use crate::record::Record;
+    use crate::{entry::Entry, record::Record};
     use bytes::Bytes;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, VecDeque};
@@ -320,13 +323,13 @@ mod tests {
         Limits { max_records, window: Duration::from_secs(0), max_bytes }
     }
 
-    fn record(offset: i64, key: Option<u8>, size: usize) -> Record {
+    fn record(offset: i64, key: Option<u8>, size: usize) -> Entry {
         let key = key.map(|key| Bytes::from(vec![key]));
-        Record { offset, key, value: Some(Bytes::from(vec![0; size])), ..Record::default() }
+        Entry::from(Record { offset, key, value: Some(Bytes::from(vec![0; size])), ..Record::default() })
     }
 
-    fn offsets(records: &[Record]) -> Vec<i64> {
-        records.iter().map(|record| record.offset).collect()
+    fn offsets(records: &[Entry]) -> Vec<i64> {
+        records.iter().map(Entry::offset).collect()
     }
 
     #[test]
@@ -366,7 +369,7 @@ mod tests {
         }
         let next = |lanes: &mut Lanes| {
             let (records, ticket) = lanes.hand_out(&limits(1, 100)).expect("records wait").split();
-            (records[0].offset, ticket)
+            (records[0].offset(), ticket)
         };
         let (first, one) = next(&mut lanes);
         let (second, two) = next(&mut lanes);
@@ -393,10 +396,10 @@ mod tests {
         ) {
             let limits = limits(count, 60);
             let mut lanes = Lanes::new(ordering);
-            let mut coming: VecDeque<Record> =
+            let mut coming: VecDeque<Entry> =
                 (0..).zip(&records).map(|(offset, (key, size))| record(offset, *key, *size)).collect();
             let mut working = Vec::new();
-            let mut started: Vec<Record> = Vec::new();
+            let mut started: Vec<Entry> = Vec::new();
             let mut handed_over = true;
             let mut step = |action: u8, which: usize, lanes: &mut Lanes| -> Result<(), TestCaseError> {
                 match action {
@@ -410,8 +413,8 @@ mod tests {
                         let (records, ticket) = batch.split();
                         prop_assert!(records.len() <= count as usize);
                         for (other, _) in &working {
-                            let other: &Vec<Record> = other;
-                            let shares = |one: &Record| other.iter().any(|two| one.key.is_some() && one.key == two.key);
+                            let other: &Vec<Entry> = other;
+                            let shares = |one: &Entry| other.iter().any(|two| one.key().is_some() && one.key() == two.key());
                             prop_assert!(!(ordering == Ordering::Key && records.iter().any(shares)));
                         }
                         prop_assert!(ordering != Ordering::Partition || working.is_empty() || handed_over && working.len() == 1);
@@ -436,7 +439,7 @@ mod tests {
             }
             prop_assert_eq!((lanes.held(), lanes.ready()), (Amount::default(), Amount::default()));
             let mut by_key: BTreeMap<Option<Bytes>, Vec<i64>> = BTreeMap::new();
-            started.iter().for_each(|record| by_key.entry(record.key.clone()).or_default().push(record.offset));
+            started.iter().for_each(|record| by_key.entry(record.key().map(Bytes::copy_from_slice)).or_default().push(record.offset()));
             for offsets in by_key.values() {
                 prop_assert!(ordering == Ordering::None || offsets.is_sorted());
             }

@@ -26,6 +26,7 @@ pub mod consumer;
 pub mod dead_letter;
 pub mod decode;
 pub mod encode;
+pub mod entry;
 pub mod event;
 pub mod failure;
 pub mod invocation;

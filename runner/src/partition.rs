@@ -6,10 +6,11 @@
 
 use crate::{
     consumer::{Consumer, Queue},
+    entry::{self, Entry},
     lanes::{Lanes, Ticket},
     output::Sink,
     pipeline::{Pipeline, Unsettled},
-    record::{Copier, Record},
+    record::Raw,
     resting::Resting,
     retry,
     stats::{Counted, Tally},
@@ -17,10 +18,14 @@ use crate::{
     turn::{Before, Turn},
     watermark::Watermark,
 };
-use rdkafka::{consumer::Consumer as _, error::KafkaError};
+use rdkafka::{
+    consumer::Consumer as _,
+    error::KafkaError,
+    message::{BorrowedMessage, Message as _},
+};
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::KafkaPlan};
-use tidemill_kafka::{Connection, Fetched};
+use tidemill_kafka::Connection;
 use tokio::{
     sync::watch,
     task::{JoinError, JoinSet},
@@ -49,7 +54,7 @@ const HELD: Duration = Duration::from_secs(10);
 /// The task of one partition.
 pub struct Partition<S> {
     /// The topic.
-    pub topic: String,
+    pub topic: Arc<str>,
     /// The partition.
     pub number: i32,
     /// Its records.
@@ -75,7 +80,6 @@ type Done = (Ticket, Vec<i64>, Result<Vec<retry::Again>, Unsettled>);
 
 /// How far a partition is.
 struct Work {
-    copier: Copier,
     lanes: Lanes,
     watermark: Watermark,
     /// Batches in work: how each ended.
@@ -111,7 +115,6 @@ impl<S: Sink> Partition<S> {
         // In a transaction there is one batch at a time; that is in order whatever was asked for.
         let ordering = if transactions.is_some() { Ordering::Partition } else { self.plan.ordering };
         let mut work = Work {
-            copier: Copier::new(&self.topic),
             lanes: Lanes::new(ordering),
             watermark: Watermark::default(),
             batches: JoinSet::new(),
@@ -141,7 +144,7 @@ impl<S: Sink> Partition<S> {
                 || free(&work) && self.is_due(&work) && self.hand_out(&mut work, ordering, transactions.as_ref())
             {
             }
-            let room = self.room(&work, ordering, abreast) > 0;
+            let room = self.room(&work, ordering, abreast);
             let closes = work.since.map(|since| since + self.plan.batch.window.get());
             let returns = work.again.next().filter(|_| free_again(&work));
             let collecting = free(&work) && work.lanes.ready().records > 0;
@@ -149,21 +152,14 @@ impl<S: Sink> Partition<S> {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
-                record = self.read(&mut work.copier), if room => {
+                message = self.read(), if room > 0 => {
                     if work.watermark.is_new() {
-                        let (topic, partition, offset) = (&*self.topic, self.number, record.offset);
+                        let (topic, partition, offset) = (&*self.topic, self.number, message.offset());
                         info!(topic, partition, offset, "reading from here");
                     }
-                    let mut dropped = usize::from(!self.take(&mut work, record));
-                    let most = self.room(&work, ordering, abreast).min(AT_ONCE);
-                    let taken = self.queue.take(most, |fetched| {
-                        let record = work.copier.copy(fetched);
-                        dropped += usize::from(!self.take(&mut work, record));
-                    });
-                    if let Err(error) = taken {
-                        self.unread(&error, 0);
-                    }
-                    self.left_out(&mut work, dropped);
+                    let headers = tidemill_kafka::headers(&message);
+                    let first = Entry::new(&self.topic, self.number, Raw::of(&message, &headers));
+                    self.take(&mut work, room.min(AT_ONCE), first);
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
                 () = sleep_until(returns.unwrap_or_else(Instant::now)), if returns.is_some() => {}
@@ -182,16 +178,28 @@ impl<S: Sink> Partition<S> {
         self.pipeline.stats.held(&self.topic, self.number, None);
     }
 
-    /// Takes in a record that was read; answers whether the function gets it.
-    fn take(&self, work: &mut Work, record: Record) -> bool {
-        work.watermark.take(record.offset);
-        if !self.pipeline.wants(&record) {
-            work.watermark.done(record.offset);
-            return false;
+    /// Takes in a record that was read, and those behind it: so many at most.
+    fn take(&self, work: &mut Work, most: usize, first: Entry) {
+        let mut dropped = 0;
+        let mut take = |entry: Entry| {
+            work.watermark.take(entry.offset());
+            if self.pipeline.wants(&entry) {
+                work.lanes.push(entry);
+            } else {
+                work.watermark.done(entry.offset());
+                dropped += 1;
+            }
+        };
+        take(first);
+        let (messages, result) = self.queue.take(most.saturating_sub(1));
+        entry::copy(&self.topic, self.number, &messages, take);
+        if let Err(error) = result {
+            self.unread(&error, 0);
         }
-        work.lanes.push(record);
-        work.since.get_or_insert_with(Instant::now);
-        true
+        if work.lanes.waiting() > 0 {
+            work.since.get_or_insert_with(Instant::now);
+        }
+        self.left_out(work, dropped);
     }
 
     /// Records were filtered out: that is their outcome.
@@ -243,7 +251,7 @@ impl<S: Sink> Partition<S> {
         let Some(batch) = work.lanes.hand_out(&self.plan.batch) else { return false };
         work.since = (work.lanes.waiting() > 0).then(Instant::now);
         let (records, ticket) = batch.split();
-        let offsets = records.iter().map(|record| record.offset).collect();
+        let offsets = records.iter().map(Entry::offset).collect();
         let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());
         let turn = Turn::after(work.before.take(), work.resting.clone(), self.late.clone());
         work.before = (ordering == Ordering::Partition).then(|| turn.before_next());
@@ -266,7 +274,7 @@ impl<S: Sink> Partition<S> {
     fn hand_out_again(&self, work: &mut Work, ordering: Ordering) -> bool {
         let Some(stack) = work.again.take_due(Instant::now()) else { return false };
         let ticket = work.lanes.ticket(retry::records(&stack));
-        let offsets = retry::records(&stack).map(|record| record.offset).collect();
+        let offsets = retry::records(&stack).map(Entry::offset).collect();
         let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());
         let turn = Turn::after(None, work.resting.clone(), self.late.clone());
         work.batches.spawn(async move {
@@ -293,11 +301,14 @@ impl<S: Sink> Partition<S> {
         if !again.is_empty() {
             let left = || again.iter().flat_map(|again| retry::records(&again.stack));
             ticket = ticket.without(&work.lanes.ticket(left()));
-            let mut open: Vec<i64> = left().map(|record| record.offset).collect();
+            let mut open: Vec<i64> = left().map(Entry::offset).collect();
             open.sort_unstable();
             offsets.retain(|offset| open.binary_search(offset).is_err());
             let now = Instant::now();
-            again.into_iter().for_each(|again| work.again.push(again, now, &self.plan.batch));
+            for mut again in again {
+                again.stack.iter_mut().flat_map(|work| &mut work.records).for_each(Entry::part);
+                work.again.push(again, now, &self.plan.batch);
+            }
         }
         let before = work.watermark.reached();
         let last = offsets.last().copied().or(work.committed);
@@ -320,7 +331,7 @@ impl<S: Sink> Partition<S> {
         let Some(offset) = reached.filter(|_| self.transactional.is_none()) else { return };
         if let Err(error) = self.consumer.store_offset(&self.topic, self.number, offset) {
             // The partition was lost while its batch was settled: its next owner repeats it.
-            warn!(topic = self.topic, partition = self.number, offset, %error, "offset not stored");
+            warn!(topic = &*self.topic, partition = self.number, offset, %error, "offset not stored");
         }
     }
 
@@ -345,16 +356,16 @@ impl<S: Sink> Partition<S> {
     fn unread(&self, error: &KafkaError, before: u32) {
         metrics::counter!("tidemill_runner_fetch_errors_total").increment(1);
         if before.is_multiple_of(TOLD) {
-            warn!(topic = self.topic, partition = self.number, %error, "no records can be read");
+            warn!(topic = &*self.topic, partition = self.number, %error, "no records can be read");
         }
     }
 
     /// The next record; errors are logged and waited out.
-    async fn read(&self, copier: &mut Copier) -> Record {
+    async fn read(&self) -> BorrowedMessage<'_> {
         let mut pauses = 0_u32;
         loop {
             match self.queue.next().await {
-                Ok(message) => return copier.copy(&Fetched::from(&message)),
+                Ok(message) => return message,
                 Err(error) => {
                     self.unread(&error, pauses);
                     pauses += 1;

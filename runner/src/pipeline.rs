@@ -10,10 +10,11 @@ use crate::{
     dead_letter,
     decode::Decoder,
     encode::Encoder,
+    entry::Entry,
     failure::Failure,
     output::{self, Sink},
     pool::Pool,
-    record::{OutRecord, Record},
+    record::{OutRecord, Raw, Record},
     retry::{self, Again, Next, Work},
     route::Route,
     stats::{Counted, Stats},
@@ -73,13 +74,13 @@ impl<S: Sink> Pipeline<S> {
     ///
     /// Where records are decoded first, that is known only then.
     #[must_use]
-    pub fn wants(&self, record: &Record) -> bool {
-        self.filters.is_empty() || self.decoder.is_some() || self.passes(record)
+    pub fn wants(&self, entry: &Entry) -> bool {
+        self.filters.is_empty() || self.decoder.is_some() || self.passes(entry.raw())
     }
 
-    fn passes(&self, record: &Record) -> bool {
+    fn passes(&self, record: Raw<'_>) -> bool {
         let headers = record.headers.iter().map(|(name, value)| (name.as_str(), value.as_deref()));
-        self.filters.passes(record.json_key(), record.json_value(), headers)
+        self.filters.passes(record.key, record.value, headers)
     }
 
     /// Works on `records` until each has a durable outcome, or rests before another attempt while
@@ -93,7 +94,7 @@ impl<S: Sink> Pipeline<S> {
     /// When it stopped where that is not known.
     pub async fn settle(
         &self,
-        records: Vec<Record>,
+        records: Vec<Entry>,
         ordering: Ordering,
         turn: &Turn,
         stop: &CancellationToken,
@@ -122,7 +123,7 @@ impl<S: Sink> Pipeline<S> {
     pub async fn settle_by<T: Sink>(
         &self,
         route: &Route<'_, T>,
-        records: Vec<Record>,
+        records: Vec<Entry>,
         ordering: Ordering,
         stop: &CancellationToken,
     ) -> Result<Vec<Again>, Unsettled> {
@@ -134,7 +135,7 @@ impl<S: Sink> Pipeline<S> {
     async fn prepared<T: Sink>(
         &self,
         route: &Route<'_, T>,
-        records: Vec<Record>,
+        records: Vec<Entry>,
         stop: &CancellationToken,
     ) -> Result<Vec<Work>, Unsettled> {
         let (small, large) = self.split_by_size(records);
@@ -142,7 +143,7 @@ impl<S: Sink> Pipeline<S> {
             let bytes = record.size();
             let failure =
                 Failure::new("PayloadTooLarge", format!("the record has {bytes} bytes, above batch.maxBytes"));
-            self.give_up(route, vec![(record, failure)], 0, stop).await?;
+            self.give_up(route, vec![(record.record(), failure)], 0, stop).await?;
         }
         let small = self.decoded(route, small, stop).await?;
         Ok(if small.is_empty() { Vec::new() } else { vec![Work::new(small)] })
@@ -200,7 +201,7 @@ impl<S: Sink> Pipeline<S> {
                     }
                     Next::Dead(work) => {
                         let attempts = work.attempts;
-                        let dead = work.records.into_iter().zip(failures.for_each()).collect();
+                        let dead = work.records.iter().map(Entry::record).zip(failures.for_each()).collect();
                         self.give_up(route, dead, attempts, stop).await?;
                     }
                 }
@@ -224,17 +225,18 @@ impl<S: Sink> Pipeline<S> {
     async fn decoded<T: Sink>(
         &self,
         route: &Route<'_, T>,
-        records: Vec<Record>,
+        records: Vec<Entry>,
         stop: &CancellationToken,
-    ) -> Result<Vec<Record>, Unsettled> {
+    ) -> Result<Vec<Entry>, Unsettled> {
         let Some(decoder) = &self.decoder else { return Ok(records) };
-        let mut decoded = Vec::with_capacity(records.len());
+        let mut wanted = Vec::with_capacity(records.len());
+        let mut dropped = 0;
         // One record waits for a registry that is away, and not each of the batch.
         let mut waited = false;
-        for mut record in records {
+        for mut entry in records {
             let mut attempts = 1;
             let json = loop {
-                match decoder.decode(&record).await {
+                match decoder.decode(entry.topic(), entry.raw()).await {
                     Err(error)
                         if error.may_heal()
                             && attempts < self.plan.retry.attempts
@@ -248,24 +250,25 @@ impl<S: Sink> Pipeline<S> {
                 }
             };
             match json {
-                Ok(json) => {
-                    record.decoded = json.map(Box::new);
-                    decoded.push(record);
+                Ok(decoded) => {
+                    let decoded = decoded.unwrap_or_default();
+                    if !self.filters.is_empty() && !self.passes(decoded.instead_of(entry.raw())) {
+                        dropped += 1;
+                        continue;
+                    }
+                    entry.decode(decoded);
+                    wanted.push(entry);
                 }
                 Err(error) => {
                     decoder.give_up(&error);
                     waited |= error.is_registry_away();
-                    self.give_up(route, vec![(record, error.failure())], attempts, stop).await?;
+                    self.give_up(route, vec![(entry.record(), error.failure())], attempts, stop).await?;
                 }
             }
         }
-        if !self.filters.is_empty() {
-            let before = decoded.len();
-            decoded.retain(|record| self.passes(record));
-            route.tally.count(Counted::Dropped, before - decoded.len());
-            route.tally.count(Counted::Settled, before - decoded.len());
-        }
-        Ok(decoded)
+        route.tally.count(Counted::Dropped, dropped);
+        route.tally.count(Counted::Settled, dropped);
+        Ok(wanted)
     }
 
     /// Hands records to the failure destination.
@@ -319,7 +322,7 @@ impl<S: Sink> Pipeline<S> {
         retry::pause(&self.plan.retry.backoff, attempts, part, &mut rand::rng())
     }
 
-    fn split_by_size(&self, records: Vec<Record>) -> (Vec<Record>, Vec<Record>) {
+    fn split_by_size(&self, records: Vec<Entry>) -> (Vec<Entry>, Vec<Entry>) {
         let limit = self.plan.kafka().map_or(u64::MAX, |kafka| kafka.batch.max_bytes.get());
         if records.iter().all(|record| record.size() <= limit) {
             return (records, Vec::new());
@@ -335,19 +338,15 @@ impl<S: Sink> Pipeline<S> {
     ) -> Result<Option<Work>, Unsettled> {
         let Some(limit) = self.plan.retry.max_age else { return Ok(Some(work)) };
         let oldest = chrono::Utc::now().timestamp_millis() - i64::try_from(limit.get().as_millis()).unwrap_or(i64::MAX);
-        let (attempts, named) = (work.attempts, work.named);
-        let (young, old): (Vec<_>, Vec<_>) =
-            work.records.into_iter().partition(|record| record.timestamp == 0 || record.timestamp >= oldest);
-        let dead: Vec<_> = old
-            .into_iter()
-            .map(|record| {
-                let message = format!("the record is older than retry.maxAge ({limit})");
-                (record, Failure::new("RecordExpired", message))
-            })
-            .collect();
-        if !dead.is_empty() {
-            self.give_up(route, dead, attempts, stop).await?;
+        let is_young = |record: &Entry| record.timestamp() == 0 || record.timestamp() >= oldest;
+        if work.records.iter().all(is_young) {
+            return Ok(Some(work));
         }
+        let (attempts, named) = (work.attempts, work.named);
+        let (young, old): (Vec<_>, Vec<_>) = work.records.into_iter().partition(is_young);
+        let reason = || Failure::new("RecordExpired", format!("the record is older than retry.maxAge ({limit})"));
+        let dead = old.iter().map(|record| (record.record(), reason())).collect();
+        self.give_up(route, dead, attempts, stop).await?;
         Ok((!young.is_empty()).then_some(Work { records: young, attempts, named }))
     }
 }

@@ -1,17 +1,11 @@
 //! A Kafka record in hand, and one on its way out.
 
-use crate::decode::Decoded;
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use rdkafka::{
     Timestamp,
     message::{BorrowedMessage, Message},
 };
 use std::sync::Arc;
-use tidemill_kafka::Fetched;
-
-/// Keys and values are copied into memory that is had in such pieces, so that a record costs no
-/// allocation of its own.
-const PIECE: usize = 64 << 10;
 
 /// A record's headers, in their order; a value may be absent.
 pub type HeaderList = Vec<(String, Option<Vec<u8>>)>;
@@ -35,50 +29,67 @@ pub struct Record {
     pub value: Option<Bytes>,
     /// The headers.
     pub headers: HeaderList,
-    /// What a schema makes of key and value, where one was asked.
-    pub decoded: Option<Box<Decoded>>,
 }
 
-/// Copies records of one partition out of librdkafka's memory.
-#[derive(Debug)]
-pub struct Copier {
-    topic: Arc<str>,
-    memory: BytesMut,
+/// A record in somebody's memory, of a partition that is known.
+#[derive(Clone, Copy, Debug)]
+pub struct Raw<'a> {
+    /// Its offset in the partition.
+    pub offset: i64,
+    /// Unix milliseconds; 0 where the record has none.
+    pub timestamp: i64,
+    /// Whether the broker set the timestamp (`LOG_APPEND_TIME`).
+    pub log_append_time: bool,
+    /// The key.
+    pub key: Option<&'a [u8]>,
+    /// The value; absent in a tombstone.
+    pub value: Option<&'a [u8]>,
+    /// The headers.
+    pub headers: &'a [(String, Option<Vec<u8>>)],
 }
 
-impl Copier {
-    /// For records of that topic.
+impl<'a> Raw<'a> {
+    /// A record that was read, with its headers.
     #[must_use]
-    pub fn new(topic: &str) -> Self {
-        Self { topic: Arc::from(topic), memory: BytesMut::new() }
+    pub fn of(message: &'a BorrowedMessage<'_>, headers: &'a [(String, Option<Vec<u8>>)]) -> Self {
+        let (timestamp, log_append_time) = times(message.timestamp());
+        let (key, value) = (message.key(), message.payload());
+        Self { offset: message.offset(), timestamp, log_append_time, key, value, headers }
+    }
+
+    /// Bytes of key, value and headers.
+    #[must_use]
+    pub fn size(&self) -> u64 {
+        let parts = [self.key, self.value].into_iter().flatten().map(<[u8]>::len);
+        parts.sum::<usize>() as u64 + size(self.headers)
     }
 
     /// A record of its own.
-    pub fn copy(&mut self, fetched: &Fetched<'_>) -> Record {
-        let (timestamp, log_append_time) = match fetched.timestamp() {
-            Timestamp::NotAvailable => (0, false),
-            Timestamp::CreateTime(millis) => (millis, false),
-            Timestamp::LogAppendTime(millis) => (millis, true),
-        };
+    #[must_use]
+    pub fn copy(&self, topic: &str, partition: i32) -> Record {
         Record {
-            topic: self.topic.clone(),
-            partition: fetched.partition(),
-            offset: fetched.offset(),
-            timestamp,
-            log_append_time,
-            key: fetched.key().map(|bytes| self.keep(bytes)),
-            value: fetched.value().map(|bytes| self.keep(bytes)),
-            headers: fetched.headers(),
-            decoded: None,
+            topic: topic.into(),
+            partition,
+            offset: self.offset,
+            timestamp: self.timestamp,
+            log_append_time: self.log_append_time,
+            key: self.key.map(Bytes::copy_from_slice),
+            value: self.value.map(Bytes::copy_from_slice),
+            headers: self.headers.to_vec(),
         }
     }
+}
 
-    fn keep(&mut self, bytes: &[u8]) -> Bytes {
-        if self.memory.capacity() - self.memory.len() < bytes.len() {
-            self.memory.reserve(bytes.len().max(PIECE));
+impl<'a> From<&'a Record> for Raw<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self {
+            offset: record.offset,
+            timestamp: record.timestamp,
+            log_append_time: record.log_append_time,
+            key: record.key.as_deref(),
+            value: record.value.as_deref(),
+            headers: &record.headers,
         }
-        self.memory.extend_from_slice(bytes);
-        self.memory.split().freeze()
     }
 }
 
@@ -86,35 +97,35 @@ impl Record {
     /// One record, copied by itself.
     #[must_use]
     pub fn copy(message: &BorrowedMessage<'_>) -> Self {
-        Copier::new(message.topic()).copy(&Fetched::from(message))
+        Raw::of(message, &tidemill_kafka::headers(message)).copy(message.topic(), message.partition())
     }
 
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let headers: usize =
-            self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum();
-        (self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len) + headers) as u64
-    }
-
-    /// The key as JSON, where a schema has made that of it.
-    #[must_use]
-    pub fn json_key(&self) -> Option<&[u8]> {
-        let json = self.decoded.as_deref().and_then(|decoded| decoded.key.as_ref());
-        json.map(|json| &*json.text).or(self.key.as_deref())
-    }
-
-    /// The value as JSON, where a schema has made that of it.
-    #[must_use]
-    pub fn json_value(&self) -> Option<&[u8]> {
-        let json = self.decoded.as_deref().and_then(|decoded| decoded.value.as_ref());
-        json.map(|json| &*json.text).or(self.value.as_deref())
+        Raw::from(self).size()
     }
 
     /// `topic-partition`, as Lambda's event names it.
     #[must_use]
     pub fn topic_partition(&self) -> String {
         format!("{}-{}", self.topic, self.partition)
+    }
+}
+
+/// Bytes of headers.
+#[must_use]
+pub fn size(headers: &[(String, Option<Vec<u8>>)]) -> u64 {
+    headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>() as u64
+}
+
+/// Unix milliseconds, 0 where there are none, and whether the broker set them.
+#[must_use]
+pub fn times(timestamp: Timestamp) -> (i64, bool) {
+    match timestamp {
+        Timestamp::NotAvailable => (0, false),
+        Timestamp::CreateTime(millis) => (millis, false),
+        Timestamp::LogAppendTime(millis) => (millis, true),
     }
 }
 

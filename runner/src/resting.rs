@@ -1,6 +1,9 @@
 //! What is left of batches and rests between two attempts, while others are worked on.
 
-use crate::retry::{Again, Work};
+use crate::{
+    entry::Entry,
+    retry::{Again, Work},
+};
 use std::collections::BTreeMap;
 use tidemill_api::Batch as Limits;
 use tokio::time::Instant;
@@ -34,7 +37,7 @@ impl Resting {
             if let Some(other) = others.next() {
                 other.records.append(&mut work.records);
                 // Records of one key were together before, in their order.
-                other.records.sort_by_key(|record| record.offset);
+                other.records.sort_by_key(Entry::offset);
                 return;
             }
         }
@@ -56,7 +59,7 @@ impl Resting {
 }
 
 fn fits(one: &Work, other: &Work, limits: &Limits) -> bool {
-    let bytes = |work: &Work| work.records.iter().map(crate::record::Record::size).sum::<u64>();
+    let bytes = |work: &Work| work.records.iter().map(Entry::size).sum::<u64>();
     one.named
         && one.attempts == other.attempts
         && one.records.len() + other.records.len() <= limits.max_records as usize
@@ -66,18 +69,19 @@ fn fits(one: &Work, other: &Work, limits: &Limits) -> bool {
 #[cfg(test)]
 mod tests {
     use super::{Again, Resting, Work};
-    use crate::record::Record;
+    use crate::{entry::Entry, record::Record};
     use std::time::Duration;
     use tidemill_api::Batch;
     use tokio::time::Instant;
 
     fn again(offsets: &[i64], attempts: u32, named: bool, millis: u64) -> Again {
-        let records = offsets.iter().map(|offset| Record { offset: *offset, ..Record::default() }).collect();
+        let records =
+            offsets.iter().map(|offset| Entry::from(Record { offset: *offset, ..Record::default() })).collect();
         Again { stack: vec![Work { records, attempts, named }], after: Duration::from_millis(millis) }
     }
 
     fn offsets(stack: Option<Vec<Work>>) -> Vec<i64> {
-        stack.iter().flatten().flat_map(|work| &work.records).map(|record| record.offset).collect()
+        stack.iter().flatten().flat_map(|work| &work.records).map(Entry::offset).collect()
     }
 
     #[test]

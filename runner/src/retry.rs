@@ -4,8 +4,7 @@
 //! the guilty record stands alone and goes to the failure destination. Every record that enters
 //! leaves exactly once: succeeded or dead.
 
-use crate::record::Record;
-use bytes::Bytes;
+use crate::entry::Entry;
 use rand::Rng;
 use std::{collections::HashSet, ops::RangeInclusive, time::Duration};
 use tidemill_api::{Backoff, Ordering, Retry};
@@ -14,7 +13,7 @@ use tidemill_api::{Backoff, Ordering, Retry};
 #[derive(Debug, PartialEq, Eq)]
 pub struct Work {
     /// The records, in order.
-    pub records: Vec<Record>,
+    pub records: Vec<Entry>,
     /// Attempts made so far.
     pub attempts: u32,
     /// Whether the function has named each of them as failed: then they may be tried with others.
@@ -51,7 +50,7 @@ pub enum Next {
 impl Work {
     /// Records that were not tried yet.
     #[must_use]
-    pub fn new(records: Vec<Record>) -> Self {
+    pub fn new(records: Vec<Entry>) -> Self {
         Self { records, attempts: 0, named: false }
     }
 
@@ -70,8 +69,8 @@ impl Work {
         let mut apart = ordering != Ordering::Partition;
         if ordering == Ordering::Key {
             // What has to come after a record of the first half joins it there, unless that is all.
-            let keys: HashSet<Bytes> = records.iter().filter_map(|record| record.key.clone()).collect();
-            let bound = |record: &Record| record.key.as_ref().is_some_and(|key| keys.contains(key));
+            let keys: HashSet<Vec<u8>> = records.iter().filter_map(Entry::key).map(<[u8]>::to_vec).collect();
+            let bound = |record: &Entry| record.key().is_some_and(|key| keys.contains(key));
             apart = !second.iter().all(bound);
             if apart {
                 records.extend(second.extract_if(.., |record| bound(record)));
@@ -82,7 +81,7 @@ impl Work {
 }
 
 /// The records of all these pieces of work.
-pub fn records(stack: &[Work]) -> impl Iterator<Item = &Record> {
+pub fn records(stack: &[Work]) -> impl Iterator<Item = &Entry> {
     stack.iter().flat_map(|work| &work.records)
 }
 
@@ -102,14 +101,19 @@ pub fn pause(backoff: &Backoff, attempts: u32, part: RangeInclusive<f64>, random
 #[cfg(test)]
 mod tests {
     use super::{ANY, LONG, Next, Work, pause};
-    use crate::record::Record;
+    use crate::{entry::Entry, record::Record};
     use proptest::prelude::*;
     use rand::{SeedableRng, rngs::SmallRng};
     use std::collections::BTreeSet;
     use tidemill_api::{Backoff, Duration, Ordering, Retry};
 
-    fn records(count: i64) -> Vec<Record> {
-        (0..count).map(|offset| Record { offset, ..Record::default() }).collect()
+    fn record(offset: i64, key: Option<u8>) -> Entry {
+        let key = key.map(|key| vec![key].into());
+        Entry::from(Record { offset, key, ..Record::default() })
+    }
+
+    fn records(count: i64) -> Vec<Entry> {
+        (0..count).map(|offset| record(offset, None)).collect()
     }
 
     /// Runs the policy over a function that fails whenever a guilty record is in the batch.
@@ -118,7 +122,7 @@ mod tests {
     }
 
     fn run_records(
-        records: Vec<Record>,
+        records: Vec<Entry>,
         guilty: &BTreeSet<i64>,
         policy: &Retry,
         ordering: Ordering,
@@ -128,7 +132,7 @@ mod tests {
         while let Some(mut work) = stack.pop() {
             work.attempts += 1;
             invocations += 1;
-            let offsets: Vec<i64> = work.records.iter().map(|record| record.offset).collect();
+            let offsets: Vec<i64> = work.records.iter().map(Entry::offset).collect();
             if !offsets.iter().any(|offset| guilty.contains(offset)) {
                 succeeded.extend(offsets);
                 continue;
@@ -139,12 +143,12 @@ mod tests {
                 // Whichever comes first: here the second does.
                 Next::Split { first, second, apart: true } => {
                     let keys = |work: &Work| -> BTreeSet<_> {
-                        work.records.iter().filter_map(|one| one.key.clone()).collect()
+                        work.records.iter().filter_map(Entry::key).map(<[u8]>::to_vec).collect()
                     };
                     assert!(ordering != Ordering::Key || keys(&first).is_disjoint(&keys(&second)));
                     stack.extend([first, second]);
                 }
-                Next::Dead(work) => dead.extend(work.records.iter().map(|record| record.offset)),
+                Next::Dead(work) => dead.extend(work.records.iter().map(Entry::offset)),
             }
         }
         (succeeded, dead, invocations)
@@ -200,9 +204,8 @@ mod tests {
             guilty in prop::collection::btree_set(0_i64..40, 0..6),
             attempts in 1_u32..3,
         ) {
-            let key = |key: u8| (key > 0).then(|| vec![key].into());
-            let records: Vec<Record> =
-                (0..).zip(&keys).map(|(offset, one)| Record { offset, key: key(*one), ..Record::default() }).collect();
+            let records: Vec<Entry> =
+                (0..).zip(&keys).map(|(offset, one)| record(offset, (*one > 0).then_some(*one))).collect();
             let count = records.len();
             let guilty: BTreeSet<i64> = guilty.into_iter().filter(|offset| (*offset as usize) < count).collect();
             let policy = Retry { attempts, ..Retry::default() };

@@ -8,11 +8,12 @@
 
 use crate::{
     consumer::Consumer,
+    entry::Entry,
     failure::Failure,
     output::{self, KafkaSink, Sink},
     pauses::{self, Pauses},
     pipeline::{Pipeline, Unsettled, whole},
-    record::{OutRecord, Record},
+    record::OutRecord,
     route::Route,
     stats::{Counted, Tally},
     turn::Turn,
@@ -145,11 +146,11 @@ impl Transactions {
     pub async fn settle<S: Sink>(
         &self,
         pipeline: &Pipeline<S>,
-        records: Vec<Record>,
+        records: Vec<Entry>,
         turn: &Turn,
         stop: &CancellationToken,
     ) -> Result<(), Unsettled> {
-        let Some(last) = records.last().map(|record| record.offset) else { return Ok(()) };
+        let Some(last) = records.last().map(Entry::offset) else { return Ok(()) };
         let effects = Effects::default();
         whole(&pipeline.settle_by(&effects.route(turn), records.clone(), Ordering::Partition, stop).await?)?;
         let Err(refused) = self.commit(&effects.take(), last, stop).await? else {
@@ -158,14 +159,14 @@ impl Transactions {
         };
         // Which record's outputs are refused shows when each has a transaction of its own.
         for record in records {
-            let offset = record.offset;
+            let offset = record.offset();
             let mut effects = Effects::default();
             whole(&pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?)?;
             if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure::new("OutputRefused", again);
                 effects = Effects::default();
-                pipeline.give_up(&effects.route(turn), vec![(record, failure)], 1, stop).await?;
+                pipeline.give_up(&effects.route(turn), vec![(record.record(), failure)], 1, stop).await?;
                 // Where not even the failure destination takes it, the runner starts again with it.
                 self.commit(&effects.take(), offset, stop).await?.map_err(Unsettled::Producer)?;
             }
