@@ -230,7 +230,7 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
             }
             let record = record(&text, &default_topic, &mut offsets).with_context(|| format!("line {number}"))?;
             let entry = Entry::from(record);
-            if !pipeline.wants(&entry) {
+            if !pipeline.wants(|| entry.raw()) {
                 pipeline.stats.count(Counted::Dropped, 1);
                 pipeline.stats.count(Counted::Settled, 1);
                 continue;

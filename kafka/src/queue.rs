@@ -39,6 +39,8 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 /// A record in librdkafka's memory, given back when this is dropped; the queue it came from keeps its consumer.
 pub struct Message<'a> {
     raw: NonNull<c::rd_kafka_message_t>,
+    /// Its headers, in their order; what of a name is not UTF-8 is replaced.
+    pub headers: Headers,
     queue: PhantomData<&'a ()>,
 }
 
@@ -67,15 +69,19 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         // SAFETY: the queue is ours, and there is room for so many.
         let count = unsafe { c::rd_kafka_consume_batch_queue(self.raw.as_ptr(), 0, all.as_mut_ptr(), most) };
         all.truncate(usize::try_from(count).unwrap_or(0));
-        let all = all.into_iter().filter_map(NonNull::new);
-        let mut all: Vec<Message<'_>> = all.map(|raw| Message { raw, queue: PhantomData }).collect();
+        // However this ends, all are given back.
+        let message = |raw| Message { raw, headers: Headers::new(), queue: PhantomData };
+        let mut all: Vec<Message<'_>> = all.into_iter().filter_map(NonNull::new).map(message).collect();
         let mut result = Ok(());
-        all.retain(|message| {
+        all.retain_mut(|message| {
             let error = message.as_ref().err;
             if error.is_error() {
                 result = Err(KafkaError::MessageConsumption(error.into()));
+                return false;
             }
-            !error.is_error()
+            // SAFETY: it is ours until it is dropped.
+            message.headers = unsafe { parsed(message.raw.as_ptr()) };
+            true
         });
         (all, result)
     }
@@ -129,20 +135,13 @@ impl Message<'_> {
         use c::rd_kafka_timestamp_type_t as Kind;
         let mut kind = Kind::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE;
         // SAFETY: both are valid for the call.
-        let millis = unsafe { c::rd_kafka_message_timestamp(self.as_ref(), &raw mut kind) };
+        let millis = unsafe { c::rd_kafka_message_timestamp(self.raw.as_ptr(), &raw mut kind) };
         match kind {
             _ if millis == -1 => Timestamp::NotAvailable,
             Kind::RD_KAFKA_TIMESTAMP_CREATE_TIME => Timestamp::CreateTime(millis),
             Kind::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => Timestamp::LogAppendTime(millis),
             Kind::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => Timestamp::NotAvailable,
         }
-    }
-
-    /// Its headers, in their order; what of a name is not UTF-8 is replaced.
-    #[must_use]
-    pub fn headers(&self) -> Headers {
-        // SAFETY: it is valid for as long as this is.
-        unsafe { parsed(self.as_ref()) }
     }
 }
 

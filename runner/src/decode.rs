@@ -100,12 +100,6 @@ impl Decoder {
 }
 
 impl Decoded {
-    /// Bytes of JSON.
-    #[must_use]
-    pub fn size(&self) -> usize {
-        [&self.key, &self.value].into_iter().flatten().map(|json| json.text.len()).sum()
-    }
-
     /// The record as the function gets it.
     #[must_use]
     pub fn instead_of<'a>(&'a self, record: Raw<'a>) -> Raw<'a> {

@@ -5,7 +5,7 @@
 
 use crate::{
     decode::Decoded,
-    record::{self, HeaderList, Raw, Record},
+    record::{HeaderList, Headers, Raw, Record},
 };
 use std::{fmt, ops::Range, sync::Arc};
 use tidemill_kafka::Message;
@@ -41,39 +41,62 @@ struct Place {
     length: u32,
 }
 
+/// What entries are made of.
+pub trait Source {
+    /// The key.
+    fn key(&self) -> Option<&[u8]>;
+    /// The value.
+    fn value(&self) -> Option<&[u8]>;
+    /// All of it.
+    fn raw(&self) -> Raw<'_>;
+    /// Its headers, which it is left without.
+    fn take_headers(&mut self) -> HeaderList;
+}
+
 /// Those records of a partition, copied.
-pub fn copy(topic: &Arc<str>, partition: i32, mut messages: &[Message<'_>], mut each: impl FnMut(Entry)) {
-    let length = |message: &Message<'_>| -> usize {
-        [message.key(), message.value()].into_iter().flatten().map(<[u8]>::len).sum()
-    };
-    while !messages.is_empty() {
+pub fn copy(topic: &Arc<str>, partition: i32, mut records: &mut [impl Source], mut each: impl FnMut(Entry)) {
+    while !records.is_empty() {
         let mut total = 0;
-        let fits = messages.iter().take_while(|message| {
+        let fits = records.iter().take_while(|record| {
             let before = total;
-            total += length(message);
+            total += length(record.key()) + length(record.value());
             before == 0 || total <= PIECE
         });
-        let (these, others) = messages.split_at(fits.count());
-        messages = others;
-        let mut bytes = Vec::with_capacity(these.iter().map(length).sum());
-        for message in these {
-            [message.key(), message.value()].into_iter().flatten().for_each(|part| bytes.extend_from_slice(part));
-        }
+        let (these, others) = records.split_at_mut(fits.count());
+        records = others;
+        let parts = || these.iter().flat_map(|record| [record.key(), record.value()]);
+        let mut bytes = Vec::with_capacity(parts().map(length).sum());
+        parts().flatten().for_each(|part| bytes.extend_from_slice(part));
         let piece = Arc::new(Piece { topic: topic.clone(), partition, bytes });
-        let mut end = 0;
-        for message in these {
-            let mut place = |part: Option<&[u8]>| {
-                let place = Place::new(end, part?.len());
-                end += part?.len();
-                Some(place)
-            };
-            let (key, value) = (place(message.key()), place(message.value()));
-            let (timestamp, log_append_time) = record::times(message.timestamp());
-            let headers = message.headers();
-            let headers = (!headers.is_empty()).then(|| Box::new(headers));
-            let (piece, offset) = (piece.clone(), message.offset());
-            each(Entry { piece, offset, timestamp, log_append_time, key, value, headers, decoded: None });
+        let mut start = 0;
+        for record in these {
+            let headers = record.take_headers();
+            let raw = record.raw();
+            each(Entry::at(start, piece.clone(), &raw).with(headers));
+            start += length(raw.key) + length(raw.value);
         }
+    }
+}
+
+fn length(part: Option<&[u8]>) -> usize {
+    part.map_or(0, <[u8]>::len)
+}
+
+impl Source for Message<'_> {
+    fn key(&self) -> Option<&[u8]> {
+        Message::key(self)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        Message::value(self)
+    }
+
+    fn raw(&self) -> Raw<'_> {
+        Raw::from(self)
+    }
+
+    fn take_headers(&mut self) -> HeaderList {
+        std::mem::take(&mut self.headers)
     }
 }
 
@@ -86,27 +109,31 @@ impl Place {
 
 impl From<Place> for Range<usize> {
     fn from(place: Place) -> Self {
-        place.start as usize..(place.start + place.length) as usize
+        let start = place.start as usize;
+        start..start + place.length as usize
     }
 }
 
 impl Entry {
-    /// One record, copied by itself.
+    /// One record, copied by itself; its headers are left to [`Entry::with`].
     #[must_use]
-    pub fn new(topic: &Arc<str>, partition: i32, raw: Raw<'_>) -> Self {
-        let Raw { offset, timestamp, log_append_time, key, value, headers } = raw;
-        let bytes = [key, value].map(Option::unwrap_or_default).concat();
-        let end = key.map_or(0, <[u8]>::len);
-        Self {
-            piece: Arc::new(Piece { topic: topic.clone(), partition, bytes }),
-            offset,
-            timestamp,
-            log_append_time,
-            key: key.map(|key| Place::new(0, key.len())),
-            value: value.map(|value| Place::new(end, value.len())),
-            headers: (!headers.is_empty()).then(|| Box::new(headers.to_vec())),
-            decoded: None,
-        }
+    pub fn new(topic: &Arc<str>, partition: i32, raw: &Raw<'_>) -> Self {
+        let bytes = [raw.key, raw.value].map(Option::unwrap_or_default).concat();
+        Self::at(0, Arc::new(Piece { topic: topic.clone(), partition, bytes }), raw)
+    }
+
+    /// The record whose key and value are there.
+    fn at(start: usize, piece: Arc<Piece>, raw: &Raw<'_>) -> Self {
+        let &Raw { offset, timestamp, log_append_time, key, value, .. } = raw;
+        let place = |start, part: Option<&[u8]>| part.map(|part| Place::new(start, part.len()));
+        let (key, value) = (place(start, key), place(start + length(key), value));
+        Self { piece, offset, timestamp, log_append_time, key, value, headers: None, decoded: None }
+    }
+
+    /// The same with these headers.
+    #[must_use]
+    pub fn with(self, headers: HeaderList) -> Self {
+        Self { headers: (!headers.is_empty()).then(|| Box::new(headers)), ..self }
     }
 
     /// The topic.
@@ -136,8 +163,7 @@ impl Entry {
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> u64 {
-        let parts: u32 = [self.key, self.value].into_iter().flatten().map(|place| place.length).sum();
-        u64::from(parts) + record::size(self.headers())
+        self.raw().size()
     }
 
     /// The key.
@@ -148,7 +174,7 @@ impl Entry {
 
     /// Its headers.
     #[must_use]
-    pub fn headers(&self) -> &[(String, Option<Vec<u8>>)] {
+    pub fn headers(&self) -> Headers<'_> {
         self.headers.as_ref().map_or(&[], |headers| headers)
     }
 
@@ -183,28 +209,34 @@ impl Entry {
     /// The record as it was read.
     #[must_use]
     pub fn record(&self) -> Record {
-        self.raw().copy(self.topic(), self.partition())
+        self.raw().copy(self.piece.topic.clone(), self.partition())
     }
 
     /// Has a piece of its own, for a time in which what came with it may go.
     pub fn part(&mut self) {
-        let Raw { key, value, .. } = self.raw();
-        if [key, value].map(|part| part.map_or(0, <[u8]>::len)).iter().sum::<usize>() < self.piece.bytes.len() {
-            let alone = Self::new(&self.piece.topic, self.piece.partition, self.raw());
-            *self = Self { decoded: self.decoded.take(), ..alone };
+        let raw = self.raw();
+        if length(raw.key) + length(raw.value) < self.piece.bytes.len() {
+            let alone = Self::new(&self.piece.topic, self.piece.partition, &raw);
+            *self = Self { headers: self.headers.take(), decoded: self.decoded.take(), ..alone };
         }
+    }
+
+    /// Whether it is of the same topic and partition.
+    #[must_use]
+    pub fn is_beside(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.piece, &other.piece) || self.partition() == other.partition() && self.topic() == other.topic()
     }
 }
 
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
-        Self::new(&record.topic, record.partition, Raw::from(&record))
+        Self::new(&record.topic, record.partition, &Raw::from(&record)).with(record.headers)
     }
 }
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.record() == other.record() && self.decoded == other.decoded
+        self.is_beside(other) && self.raw() == other.raw() && self.decoded == other.decoded
     }
 }
 
@@ -218,39 +250,66 @@ impl fmt::Debug for Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, Piece, Place};
-    use crate::record::Record;
+    use super::{Entry, PIECE, Source, copy};
+    use crate::record::{HeaderList, Raw, Record};
     use proptest::prelude::*;
-    use std::sync::Arc;
+    use std::{collections::BTreeMap, sync::Arc};
+
+    impl Source for Record {
+        fn key(&self) -> Option<&[u8]> {
+            self.key.as_deref()
+        }
+
+        fn value(&self) -> Option<&[u8]> {
+            self.value.as_deref()
+        }
+
+        fn raw(&self) -> Raw<'_> {
+            Raw::from(self)
+        }
+
+        fn take_headers(&mut self) -> HeaderList {
+            std::mem::take(&mut self.headers)
+        }
+    }
+
+    prop_compose! {
+        fn record()(
+            key in prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
+            value in prop::option::of((0_usize..4, any::<u8>())),
+            headers in prop::collection::vec((".{0,3}", prop::option::of(prop::collection::vec(any::<u8>(), 0..4))), 0..3),
+            (offset, timestamp, log_append_time) in any::<(i64, i64, bool)>(),
+        ) -> Record {
+            // Empty, small, of a third of a piece, and of more than one.
+            let value = value.map(|(size, byte)| vec![byte; [0, 100, PIECE / 3, PIECE + 1][size]].into());
+            Record { topic: "raw".into(), partition: 3, offset, timestamp, log_append_time, key: key.map(Into::into), value, headers }
+        }
+    }
 
     proptest! {
         /// Whatever it has or lacks, beside others or by itself, a record can be had as it was.
         #[test]
-        fn a_record_is_what_it_was(
-            key in prop::option::of(prop::collection::vec(any::<u8>(), 0..9)),
-            value in prop::option::of(prop::collection::vec(any::<u8>(), 0..300)),
-            headers in prop::collection::vec((".{0,3}", prop::option::of(prop::collection::vec(any::<u8>(), 0..4))), 0..3),
-            (before, after) in (0_usize..20, 0_usize..20),
-            (offset, timestamp, log_append_time) in any::<(i64, i64, bool)>(),
-        ) {
-            let record = Record {
-                topic: "raw".into(), partition: 3, offset, timestamp, log_append_time,
-                key: key.map(Into::into), value: value.map(Into::into), headers,
-            };
-            let alone = Entry::from(record.clone());
-            prop_assert_eq!(&alone.record(), &record);
-            prop_assert_eq!(alone.size(), record.size());
-            prop_assert_eq!(alone.key(), record.key.as_deref());
+        fn a_record_is_what_it_was(records in prop::collection::vec(record(), 1..20)) {
+            let mut entries = Vec::new();
+            copy(&Arc::from("raw"), 3, &mut records.clone(), |entry| entries.push(entry));
+            prop_assert_eq!(entries.len(), records.len());
+            let mut pieces: BTreeMap<*const u8, (usize, u64)> = BTreeMap::new();
+            for (entry, record) in entries.iter_mut().zip(&records) {
+                prop_assert_eq!(&entry.record(), record);
+                prop_assert_eq!(&*entry, &Entry::from(record.clone()));
+                prop_assert_eq!((entry.size(), entry.key()), (record.size(), record.key.as_deref()));
+                let own = record.key().map_or(0, <[u8]>::len) + record.value().map_or(0, <[u8]>::len);
+                let piece = pieces.entry(entry.piece.bytes.as_ptr()).or_insert((entry.piece.bytes.len(), 0));
+                prop_assert!(piece.0 <= PIECE || piece.0 == own || piece.1 == 0, "large pieces are of one record");
+                piece.1 += own as u64;
 
-            let mut beside = alone.clone();
-            let bytes = [&vec![7; before], &alone.piece.bytes[..], &vec![8; after]].concat();
-            beside.piece = Arc::new(Piece { topic: "raw".into(), partition: 3, bytes });
-            let moved = |place: Place| Place::new(place.start as usize + before, place.length as usize);
-            (beside.key, beside.value) = (alone.key.map(moved), alone.value.map(moved));
-            prop_assert_eq!(&beside.record(), &record);
-            beside.part();
-            prop_assert_eq!(&beside.record(), &record);
-            prop_assert_eq!(beside.piece.bytes.len(), alone.piece.bytes.len(), "it keeps no others");
+                let mut alone = entry.clone();
+                alone.part();
+                prop_assert_eq!(&alone.record(), record);
+                prop_assert_eq!(alone.piece.bytes.len(), own, "it keeps no others");
+            }
+            // Nothing is kept that is of no record.
+            prop_assert!(pieces.values().all(|(bytes, of_records)| *bytes as u64 == *of_records));
         }
     }
 }

@@ -19,10 +19,11 @@ const AROUND: usize = 160;
 #[must_use]
 pub fn size(entries: &[Entry]) -> usize {
     let one = |entry: &Entry| {
+        let Raw { key, value, headers, .. } = seen(entry);
+        let [key, value] = [key, value].map(|bytes| bytes.map_or(0, <[u8]>::len));
         // Of a header's value each byte is a number of up to four characters, and a comma.
-        let headers = entry.headers().iter().map(|(_, value)| 4 * value.as_ref().map_or(0, Vec::len) + 8);
-        let decoded = entry.decoded().map_or(0, Decoded::size);
-        (entry.size() as usize + decoded) / 3 * 4 + headers.sum::<usize>() + entry.topic().len() + AROUND
+        let headers = headers.iter().map(|(name, value)| name.len() + 5 * value.as_ref().map_or(0, Vec::len) + 8);
+        (key + value) / 3 * 4 + headers.sum::<usize>() + entry.topic().len() + AROUND
     };
     entries.iter().map(one).sum::<usize>() + 256
 }
@@ -39,7 +40,7 @@ pub fn kafka(entries: &[Entry], bootstrap_servers: &str) -> Vec<u8> {
     out.extend_from_slice(br#","records":{"#);
     // Mostly all are of one: then nothing is looked for.
     let mut partitions: BTreeMap<(&str, i32), Vec<&[Entry]>> = BTreeMap::new();
-    for run in entries.chunk_by(|one, next| one.partition() == next.partition() && one.topic() == next.topic()) {
+    for run in entries.chunk_by(Entry::is_beside) {
         partitions.entry((run[0].topic(), run[0].partition())).or_default().push(run);
     }
     for (place, ((topic, partition), runs)) in partitions.into_iter().enumerate() {
@@ -57,10 +58,7 @@ pub fn kafka(entries: &[Entry], bootstrap_servers: &str) -> Vec<u8> {
                 out.push(b',');
             }
             out.extend_from_slice(&start);
-            match entry.decoded() {
-                None => write(&mut out, entry.raw(), None, None),
-                Some(by) => write(&mut out, by.instead_of(entry.raw()), by.key.as_ref(), by.value.as_ref()),
-            }
+            write(&mut out, seen(entry), entry.decoded());
         }
         out.push(b']');
     }
@@ -68,8 +66,13 @@ pub fn kafka(entries: &[Entry], bootstrap_servers: &str) -> Vec<u8> {
     out
 }
 
-/// All of a record from its offset on, of which a schema has made what it is, where one did.
-fn write(out: &mut Vec<u8>, record: Raw<'_>, key: Option<&Json>, value: Option<&Json>) {
+/// A record as the function gets it.
+fn seen(entry: &Entry) -> Raw<'_> {
+    entry.decoded().map_or(entry.raw(), |decoded| decoded.instead_of(entry.raw()))
+}
+
+/// All of a record from its offset on, and which schemas have made it what it is.
+fn write(out: &mut Vec<u8>, record: Raw<'_>, by: Option<&Decoded>) {
     number(out, record.offset);
     out.extend_from_slice(br#","timestamp":"#);
     number(out, record.timestamp);
@@ -79,8 +82,8 @@ fn write(out: &mut Vec<u8>, record: Raw<'_>, key: Option<&Json>, value: Option<&
         br#","timestampType":"CREATE_TIME""#
     };
     out.extend_from_slice(kind);
-    part(out, br#","key"#, record.key, key);
-    part(out, br#","value"#, record.value, value);
+    part(out, br#","key"#, record.key, by.and_then(|by| by.key.as_ref()));
+    part(out, br#","value"#, record.value, by.and_then(|by| by.value.as_ref()));
     out.extend_from_slice(br#","headers":["#);
     for (place, (name, value)) in record.headers.iter().enumerate() {
         if place > 0 {

@@ -97,17 +97,17 @@ impl Lanes {
                     self.ready.add(one);
                     return;
                 };
-                if !lines.contains_key(key) {
+                if let Some(line) = lines.get_mut(key) {
+                    line.waiting.push_back(record);
+                    line.amount.add(one);
+                    if line.busy {
+                        return;
+                    }
+                } else {
                     // By itself: it stays for as long as any of its records, and does not keep all that lie about it.
                     let key = Bytes::copy_from_slice(key);
-                    lines.insert(key.clone(), Line::default());
+                    lines.insert(key.clone(), Line { waiting: [record].into(), amount: one, busy: false });
                     ready.push_back(Item::Line(key));
-                }
-                let line = lines.get_mut(key).expect("it is there by now");
-                line.waiting.push_back(record);
-                line.amount.add(one);
-                if line.busy {
-                    return;
                 }
             }
         }

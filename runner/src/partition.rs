@@ -157,9 +157,7 @@ impl<S: Sink> Partition<S> {
                         let (topic, partition, offset) = (&*self.topic, self.number, message.offset());
                         info!(topic, partition, offset, "reading from here");
                     }
-                    let headers = tidemill_kafka::headers(&message);
-                    let first = Entry::new(&self.topic, self.number, Raw::of(&message, &headers));
-                    self.take(&mut work, room.min(AT_ONCE), first);
+                    self.take(&mut work, room.min(AT_ONCE), &message);
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
                 () = sleep_until(returns.unwrap_or_else(Instant::now)), if returns.is_some() => {}
@@ -179,20 +177,26 @@ impl<S: Sink> Partition<S> {
     }
 
     /// Takes in a record that was read, and those behind it: so many at most.
-    fn take(&self, work: &mut Work, most: usize, first: Entry) {
+    fn take(&self, work: &mut Work, most: usize, first: &BorrowedMessage<'_>) {
         let mut dropped = 0;
-        let mut take = |entry: Entry| {
-            work.watermark.take(entry.offset());
-            if self.pipeline.wants(&entry) {
-                work.lanes.push(entry);
-            } else {
-                work.watermark.done(entry.offset());
+        let mut wants = |watermark: &mut Watermark, offset, wanted: bool| {
+            watermark.take(offset);
+            if !wanted {
+                watermark.done(offset);
                 dropped += 1;
             }
+            wanted
         };
-        take(first);
-        let (messages, result) = self.queue.take(most.saturating_sub(1));
-        entry::copy(&self.topic, self.number, &messages, take);
+        let headers = tidemill_kafka::headers(first);
+        let raw = Raw::of(first, &headers);
+        if wants(&mut work.watermark, raw.offset, self.pipeline.wants(|| raw)) {
+            let entry = Entry::new(&self.topic, self.number, &raw);
+            work.lanes.push(entry.with(headers));
+        }
+        let (mut messages, result) = self.queue.take(most.saturating_sub(1));
+        messages
+            .retain(|message| wants(&mut work.watermark, message.offset(), self.pipeline.wants(|| Raw::from(message))));
+        entry::copy(&self.topic, self.number, &mut messages, |entry| work.lanes.push(entry));
         if let Err(error) = result {
             self.unread(&error, 0);
         }
@@ -238,7 +242,8 @@ impl<S: Sink> Partition<S> {
         let limits = &self.plan.batch;
         let batches = limits.max_records as usize * (abreast + 1);
         let records = if ordering == Ordering::Partition { batches } else { batches.max(AHEAD) };
-        // Further than what can be handed out is read only past what waits for others.
+        // Further than what can be handed out is read only past what waits for others. One that waits keeps up to 64 KiB
+        // of those that came with it, which is not counted here: `AHEAD` bounds that too.
         let (held, ready) = (work.lanes.held(), work.lanes.ready());
         if held.bytes >= limits.max_bytes.get() + AHEAD_BYTES {
             return 0;

@@ -74,8 +74,8 @@ impl<S: Sink> Pipeline<S> {
     ///
     /// Where records are decoded first, that is known only then.
     #[must_use]
-    pub fn wants(&self, entry: &Entry) -> bool {
-        self.filters.is_empty() || self.decoder.is_some() || self.passes(entry.raw())
+    pub fn wants<'a>(&self, record: impl FnOnce() -> Raw<'a>) -> bool {
+        self.filters.is_empty() || self.decoder.is_some() || self.passes(record())
     }
 
     fn passes(&self, record: Raw<'_>) -> bool {
@@ -139,11 +139,11 @@ impl<S: Sink> Pipeline<S> {
         stop: &CancellationToken,
     ) -> Result<Vec<Work>, Unsettled> {
         let (small, large) = self.split_by_size(records);
-        for record in large {
+        for record in large.into_iter().map(|entry| entry.record()) {
             let bytes = record.size();
             let failure =
                 Failure::new("PayloadTooLarge", format!("the record has {bytes} bytes, above batch.maxBytes"));
-            self.give_up(route, vec![(record.record(), failure)], 0, stop).await?;
+            self.give_up(route, vec![(record, failure)], 0, stop).await?;
         }
         let small = self.decoded(route, small, stop).await?;
         Ok(if small.is_empty() { Vec::new() } else { vec![Work::new(small)] })
@@ -189,19 +189,15 @@ impl<S: Sink> Pipeline<S> {
                             again.push(Again { stack: std::mem::take(&mut stack), after });
                         }
                     }
-                    Next::Split { first, second, apart } => {
-                        let records = first.records.len() + second.records.len();
+                    Next::Split(split) => {
+                        let records = split.first.records.len() + split.second.records.len();
                         info!(records, reason = failures.summary(), "splitting a failing batch");
-                        if apart {
-                            stacks.push(vec![second]);
-                        } else {
-                            stack.push(second);
-                        }
-                        stack.push(first);
+                        split.lay(&mut stack, &mut stacks);
                     }
                     Next::Dead(work) => {
                         let attempts = work.attempts;
-                        let dead = work.records.iter().map(Entry::record).zip(failures.for_each()).collect();
+                        let dead =
+                            work.records.into_iter().map(|entry| entry.record()).zip(failures.for_each()).collect();
                         self.give_up(route, dead, attempts, stop).await?;
                     }
                 }
@@ -251,12 +247,13 @@ impl<S: Sink> Pipeline<S> {
             };
             match json {
                 Ok(decoded) => {
-                    let decoded = decoded.unwrap_or_default();
-                    if !self.filters.is_empty() && !self.passes(decoded.instead_of(entry.raw())) {
+                    let raw = entry.raw();
+                    let seen = decoded.as_ref().map_or(raw, |decoded| decoded.instead_of(raw));
+                    if !self.filters.is_empty() && !self.passes(seen) {
                         dropped += 1;
                         continue;
                     }
-                    entry.decode(decoded);
+                    decoded.into_iter().for_each(|decoded| entry.decode(decoded));
                     wanted.push(entry);
                 }
                 Err(error) => {
@@ -345,7 +342,7 @@ impl<S: Sink> Pipeline<S> {
         let (attempts, named) = (work.attempts, work.named);
         let (young, old): (Vec<_>, Vec<_>) = work.records.into_iter().partition(is_young);
         let reason = || Failure::new("RecordExpired", format!("the record is older than retry.maxAge ({limit})"));
-        let dead = old.iter().map(|record| (record.record(), reason())).collect();
+        let dead = old.into_iter().map(|entry| (entry.record(), reason())).collect();
         self.give_up(route, dead, attempts, stop).await?;
         Ok((!young.is_empty()).then_some(Work { records: young, attempts, named }))
     }

@@ -3,12 +3,15 @@
 use bytes::Bytes;
 use rdkafka::{
     Timestamp,
-    message::{BorrowedMessage, Message},
+    message::{BorrowedMessage, Message as _},
 };
 use std::sync::Arc;
+use tidemill_kafka::Message;
 
 /// A record's headers, in their order; a value may be absent.
-pub type HeaderList = Vec<(String, Option<Vec<u8>>)>;
+pub type HeaderList = tidemill_kafka::Headers;
+/// The same in somebody's memory.
+pub type Headers<'a> = &'a [(String, Option<Vec<u8>>)];
 
 /// A record as it was read.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,7 +35,7 @@ pub struct Record {
 }
 
 /// A record in somebody's memory, of a partition that is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Raw<'a> {
     /// Its offset in the partition.
     pub offset: i64,
@@ -45,13 +48,13 @@ pub struct Raw<'a> {
     /// The value; absent in a tombstone.
     pub value: Option<&'a [u8]>,
     /// The headers.
-    pub headers: &'a [(String, Option<Vec<u8>>)],
+    pub headers: Headers<'a>,
 }
 
 impl<'a> Raw<'a> {
     /// A record that was read, with its headers.
     #[must_use]
-    pub fn of(message: &'a BorrowedMessage<'_>, headers: &'a [(String, Option<Vec<u8>>)]) -> Self {
+    pub fn of(message: &'a BorrowedMessage<'_>, headers: Headers<'a>) -> Self {
         let (timestamp, log_append_time) = times(message.timestamp());
         let (key, value) = (message.key(), message.payload());
         Self { offset: message.offset(), timestamp, log_append_time, key, value, headers }
@@ -61,14 +64,15 @@ impl<'a> Raw<'a> {
     #[must_use]
     pub fn size(&self) -> u64 {
         let parts = [self.key, self.value].into_iter().flatten().map(<[u8]>::len);
-        parts.sum::<usize>() as u64 + size(self.headers)
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len));
+        (parts.sum::<usize>() + headers.sum::<usize>()) as u64
     }
 
     /// A record of its own.
     #[must_use]
-    pub fn copy(&self, topic: &str, partition: i32) -> Record {
+    pub fn copy(&self, topic: Arc<str>, partition: i32) -> Record {
         Record {
-            topic: topic.into(),
+            topic,
             partition,
             offset: self.offset,
             timestamp: self.timestamp,
@@ -77,6 +81,14 @@ impl<'a> Raw<'a> {
             value: self.value.map(Bytes::copy_from_slice),
             headers: self.headers.to_vec(),
         }
+    }
+}
+
+impl<'a> From<&'a Message<'_>> for Raw<'a> {
+    fn from(message: &'a Message<'_>) -> Self {
+        let (timestamp, log_append_time) = times(message.timestamp());
+        let (key, value) = (message.key(), message.value());
+        Self { offset: message.offset(), timestamp, log_append_time, key, value, headers: &message.headers }
     }
 }
 
@@ -97,7 +109,7 @@ impl Record {
     /// One record, copied by itself.
     #[must_use]
     pub fn copy(message: &BorrowedMessage<'_>) -> Self {
-        Raw::of(message, &tidemill_kafka::headers(message)).copy(message.topic(), message.partition())
+        Raw::of(message, &tidemill_kafka::headers(message)).copy(message.topic().into(), message.partition())
     }
 
     /// Bytes of key, value and headers.
@@ -113,15 +125,8 @@ impl Record {
     }
 }
 
-/// Bytes of headers.
-#[must_use]
-pub fn size(headers: &[(String, Option<Vec<u8>>)]) -> u64 {
-    headers.iter().map(|(name, value)| name.len() + value.as_ref().map_or(0, Vec::len)).sum::<usize>() as u64
-}
-
 /// Unix milliseconds, 0 where there are none, and whether the broker set them.
-#[must_use]
-pub fn times(timestamp: Timestamp) -> (i64, bool) {
+fn times(timestamp: Timestamp) -> (i64, bool) {
     match timestamp {
         Timestamp::NotAvailable => (0, false),
         Timestamp::CreateTime(millis) => (millis, false),

@@ -35,16 +35,34 @@ pub enum Next {
     /// Try it again after a pause.
     Again(Work),
     /// Try both parts without a pause.
-    Split {
-        /// The earlier one.
-        first: Work,
-        /// The later one.
-        second: Work,
-        /// Whether the second need not wait until the first has its outcome.
-        apart: bool,
-    },
+    Split(Split),
     /// Give it up.
     Dead(Work),
+}
+
+/// Two parts of what failed together.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Split {
+    /// The earlier one.
+    pub first: Work,
+    /// The later one.
+    pub second: Work,
+    /// Whether the second need not wait until the first has its outcome.
+    apart: bool,
+}
+
+impl Split {
+    /// Lays both where they are tried: `stack` is what they were on, each of which waits for those after it,
+    /// and `stacks` do not wait for each other.
+    pub fn lay(self, stack: &mut Vec<Work>, stacks: &mut Vec<Vec<Work>>) {
+        // What is left below may have to wait for either.
+        if self.apart && stack.is_empty() {
+            stacks.push(vec![self.second]);
+        } else {
+            stack.push(self.second);
+        }
+        stack.push(self.first);
+    }
 }
 
 impl Work {
@@ -76,7 +94,7 @@ impl Work {
                 records.extend(second.extract_if(.., |record| bound(record)));
             }
         }
-        Next::Split { first: work(records), second: work(second), apart }
+        Next::Split(Split { first: work(records), second: work(second), apart })
     }
 }
 
@@ -128,27 +146,22 @@ mod tests {
         ordering: Ordering,
     ) -> (Vec<i64>, Vec<i64>, u32) {
         let (mut succeeded, mut dead, mut invocations) = (Vec::new(), Vec::new(), 0);
-        let mut stack = vec![Work::new(records)];
-        while let Some(mut work) = stack.pop() {
-            work.attempts += 1;
-            invocations += 1;
-            let offsets: Vec<i64> = work.records.iter().map(Entry::offset).collect();
-            if !offsets.iter().any(|offset| guilty.contains(offset)) {
-                succeeded.extend(offsets);
-                continue;
-            }
-            match work.failed(policy, ordering) {
-                Next::Again(work) => stack.push(work),
-                Next::Split { first, second, apart: false } => stack.extend([second, first]),
-                // Whichever comes first: here the second does.
-                Next::Split { first, second, apart: true } => {
-                    let keys = |work: &Work| -> BTreeSet<_> {
-                        work.records.iter().filter_map(Entry::key).map(<[u8]>::to_vec).collect()
-                    };
-                    assert!(ordering != Ordering::Key || keys(&first).is_disjoint(&keys(&second)));
-                    stack.extend([first, second]);
+        let mut stacks = vec![vec![Work::new(records)]];
+        // As the pipeline works them off.
+        while let Some(mut stack) = stacks.pop() {
+            while let Some(mut work) = stack.pop() {
+                work.attempts += 1;
+                invocations += 1;
+                let offsets: Vec<i64> = work.records.iter().map(Entry::offset).collect();
+                if !offsets.iter().any(|offset| guilty.contains(offset)) {
+                    succeeded.extend(offsets);
+                    continue;
                 }
-                Next::Dead(work) => dead.extend(work.records.iter().map(Entry::offset)),
+                match work.failed(policy, ordering) {
+                    Next::Again(work) => stack.push(work),
+                    Next::Split(split) => split.lay(&mut stack, &mut stacks),
+                    Next::Dead(work) => dead.extend(work.records.iter().map(Entry::offset)),
+                }
             }
         }
         (succeeded, dead, invocations)

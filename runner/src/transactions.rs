@@ -166,7 +166,8 @@ impl Transactions {
                 debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
                 let failure = Failure::new("OutputRefused", again);
                 effects = Effects::default();
-                pipeline.give_up(&effects.route(turn), vec![(record.record(), failure)], 1, stop).await?;
+                let dead = vec![(record.record(), failure)];
+                pipeline.give_up(&effects.route(turn), dead, 1, stop).await?;
                 // Where not even the failure destination takes it, the runner starts again with it.
                 self.commit(&effects.take(), offset, stop).await?.map_err(Unsettled::Producer)?;
             }
