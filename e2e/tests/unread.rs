@@ -1,5 +1,6 @@
-//! A coordinator that moves at the wrong moment: librdkafka asks where a partition begins, is told "not
-//! coordinator" in place of an answer, and never asks again. A runner that hears of that starts again.
+//! Answers that come at the wrong moment. librdkafka asks where a group is, is told "not coordinator", and never asks
+//! again: a runner that hears of that starts again. It asks where a log begins, and is told when the partition is
+//! another's: then it reads it all the same, and the runner must not have that when the partition comes back.
 
 use bytes::{Buf, BufMut, BytesMut};
 use std::{
@@ -8,6 +9,7 @@ use std::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 use tidemill_e2e::{
     bed::{Bed, numbered},
@@ -21,9 +23,12 @@ use tokio::{
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
     sync::Mutex,
+    time::sleep,
 };
 
 const RECORDS: usize = 100;
+/// <https://kafka.apache.org/protocol#The_Messages_ListOffsets>
+const LIST_OFFSETS: i16 = 2;
 /// <https://kafka.apache.org/protocol#The_Messages_OffsetFetch>
 const OFFSET_FETCH: i16 = 9;
 const NOT_COORDINATOR: i16 = 16;
@@ -35,14 +40,13 @@ async fn a_place_that_could_not_be_had_is_asked_for_again() {
     let output = bed.topic("out", 2, &[]).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
     let refused = Arc::new(AtomicUsize::new(0));
-    let door = Door::open(bed.connection.bootstrap(), refused.clone()).await;
+    let door = Door::open(bed.connection.bootstrap(), Trouble::Refused, refused.clone()).await;
     let mut config = echo(&bed, &input, Some(&output));
     config.bootstrap_servers = door;
 
     let mut first = Runner::start(&config);
     until("the runner to give up", PATIENCE, async || first.has_ended().map(|status| assert!(!status.success()))).await;
     assert!(first.log().contains("would never be read"), "{}", first.log());
-    assert_eq!(refused.load(Ordering::Relaxed), 1, "of the places that were asked for");
 
     // As a pod would be.
     let second = Runner::start(&config);
@@ -52,19 +56,60 @@ async fn a_place_that_could_not_be_had_is_asked_for_again() {
     bed.remove().await;
 }
 
-/// Stands before a broker; the first place of a group that is asked for is not told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
+    let bed = Bed::start("stale").await;
+    let input = bed.topic("in", 2, &[]).await;
+    let output = bed.topic("out", 2, &[]).await;
+    let config = echo(&bed, &input, Some(&output));
+    let held = Arc::new(AtomicUsize::new(0));
+    let door = Door::open(bed.connection.bootstrap(), Trouble::Late, held.clone()).await;
+    let mut behind = config.clone();
+    behind.bootstrap_servers = door;
+
+    let first = Runner::start(&behind);
+    until("it to ask where the logs begin", PATIENCE, async || (held.load(Ordering::Relaxed) > 0).then_some(())).await;
+    let second = Runner::start(&config);
+    let revoked = || first.log().contains("\"revoked\"");
+    until("one of them to be the second's", PATIENCE, async || revoked().then_some(())).await;
+    bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
+    assert_eq!(bed.records_when(&output, RECORDS).await.len(), RECORDS);
+    // By now it has read what is not its: a little later than it could.
+    sleep(LATE).await;
+    second.stop().await;
+    bed.produce(&input, &numbered(2, 50, 2)).await;
+    let came = bed.records_when(&output, RECORDS + 2).await;
+    first.stop().await;
+    assert_eq!(came.len(), RECORDS + 2, "none of them twice");
+    bed.remove().await;
+}
+
+/// How late answers are.
+const LATE: Duration = Duration::from_secs(8);
+
+/// What is wrong with the answers.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Trouble {
+    /// The first place of a group that is asked for is not told.
+    Refused,
+    /// Where a log begins is told late, the first time.
+    Late,
+}
+
+/// Stands before a broker.
 #[derive(Clone)]
 struct Door {
+    trouble: Trouble,
     /// `host:port` as the broker says it, and as its clients should know it: of the same length.
     names: [Vec<u8>; 2],
-    refused: Arc<AtomicUsize>,
-    /// Which answers are places, by their correlation ids.
+    count: Arc<AtomicUsize>,
+    /// Which answers are meant, by their correlation ids.
     places: Arc<Mutex<HashSet<i32>>>,
 }
 
 impl Door {
     /// Answers where it is.
-    async fn open(broker: &str, refused: Arc<AtomicUsize>) -> String {
+    async fn open(broker: &str, trouble: Trouble, count: Arc<AtomicUsize>) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let own = listener.local_addr().expect("bound").to_string();
         let (broker, address) = (broker.to_owned(), own.clone());
@@ -73,7 +118,7 @@ impl Door {
                 let (client, _) = listener.accept().await.expect("it listens");
                 let behind = TcpStream::connect(&broker).await.expect("the broker listens");
                 let names = [&broker, &address].map(|name| wire(name));
-                let door = Self { names, refused: refused.clone(), places: Arc::default() };
+                let door = Self { trouble, names, count: count.clone(), places: Arc::default() };
                 let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), behind.into_split());
                 tokio::spawn(door.clone().requests(from_client, to_broker));
                 tokio::spawn(door.answers(from_broker, to_client));
@@ -86,7 +131,11 @@ impl Door {
         while let Some(message) = read(&mut client).await {
             let mut header = &message[..];
             let (kind, _version, correlation) = (header.get_i16(), header.get_i16(), header.get_i32());
-            if kind == OFFSET_FETCH {
+            let meant = match self.trouble {
+                Trouble::Refused => OFFSET_FETCH,
+                Trouble::Late => LIST_OFFSETS,
+            };
+            if kind == meant {
                 self.places.lock().await.insert(correlation);
             }
             if write(&mut broker, &message).await.is_none() {
@@ -99,9 +148,12 @@ impl Door {
         let [said, known] = &self.names;
         while let Some(mut message) = read(&mut broker).await {
             let correlation = (&message[..]).get_i32();
-            let is_place = self.places.lock().await.remove(&correlation);
-            if is_place && self.refused.fetch_add(1, Ordering::Relaxed) == 0 {
-                message = not_coordinator(&message);
+            let is_meant = self.places.lock().await.remove(&correlation);
+            if is_meant && self.count.fetch_add(1, Ordering::Relaxed) == 0 {
+                match self.trouble {
+                    Trouble::Refused => message = not_coordinator(&message),
+                    Trouble::Late => sleep(LATE).await,
+                }
             }
             while let Some(place) = message.windows(said.len()).position(|bytes| bytes == said) {
                 message[place..place + said.len()].copy_from_slice(known);

@@ -55,6 +55,8 @@ pub struct Context {
     runtime: Handle,
     start: Box<dyn Fn(Assigned) -> JoinHandle<()> + Send + Sync>,
     tasks: Mutex<HashMap<(String, i32), Task>>,
+    /// Cancelled when what was assigned is librdkafka's to read, too.
+    begun: Mutex<Vec<CancellationToken>>,
     /// The function's own.
     timeout: Duration,
     /// Cancelled when the broker does not know the protocol.
@@ -69,6 +71,7 @@ struct Assigned {
     number: i32,
     queue: Queue,
     consumer: Arc<Consumer>,
+    begun: CancellationToken,
     stop: CancellationToken,
     late: CancellationToken,
 }
@@ -233,11 +236,12 @@ impl Context {
         let timeout = pipeline.plan.timeout;
         let ending = failed.clone();
         let start = move |assigned| {
-            let Assigned { topic, number, queue, consumer, stop, late } = assigned;
+            let Assigned { topic, number, queue, consumer, begun, stop, late } = assigned;
             let (pipeline, plan, failed) = (pipeline.clone(), plan.clone(), failed.clone());
             let (panicked, transactional) = (failed.clone(), transactional.clone());
             let work =
-                Partition { topic, number, queue, consumer, pipeline, plan, transactional, stop, late, failed }.run();
+                Partition { topic, number, queue, consumer, pipeline, plan, transactional, begun, stop, late, failed };
+            let work = work.run();
             tokio::spawn(async move {
                 // Nobody else would hear of it, and the partition would stand still.
                 if AssertUnwindSafe(work).catch_unwind().await.is_err() {
@@ -250,6 +254,7 @@ impl Context {
             own: OnceLock::new(),
             runtime: Handle::current(),
             tasks: Mutex::default(),
+            begun: Mutex::default(),
             timeout,
             unknown: CancellationToken::new(),
             commits: Commits::new(ending),
@@ -335,6 +340,8 @@ impl ConsumerContext for Context {
                         continue;
                     };
                     let (stop, late) = <(CancellationToken, CancellationToken)>::default();
+                    let begun = CancellationToken::new();
+                    self.begun.lock().push(begun.clone());
                     let _entered = self.runtime.enter();
                     let (name, owner) = (topic.clone(), consumer.clone());
                     let (stops, lates) = (stop.clone(), late.clone());
@@ -343,6 +350,7 @@ impl ConsumerContext for Context {
                         number,
                         queue,
                         consumer: owner,
+                        begun,
                         stop: stops,
                         late: lates,
                     });
@@ -365,6 +373,7 @@ impl ConsumerContext for Context {
     }
 
     fn post_rebalance(&self, _base: &BaseConsumer<Self>, _rebalance: &Rebalance<'_>) {
+        self.begun.lock().drain(..).for_each(|begun| begun.cancel());
         self.commits.rebalances(false);
     }
 }

@@ -20,6 +20,7 @@ pub mod answer;
 pub mod api_thread;
 pub mod archive;
 pub mod attempt;
+pub mod beginning;
 pub mod commits;
 pub mod config;
 pub mod consumer;

@@ -5,6 +5,7 @@
 //! owner.
 
 use crate::{
+    beginning::Beginning,
     consumer::{Consumer, Queue},
     entry::{self, Entry},
     lanes::{Lanes, Ticket},
@@ -67,6 +68,8 @@ pub struct Partition<S> {
     pub plan: Arc<KafkaPlan>,
     /// The cluster, where effects and offsets are one transaction.
     pub transactional: Option<Connection>,
+    /// Cancelled when the assignment is made.
+    pub begun: CancellationToken,
     /// Cancelled when it should finish what it has begun, and end.
     pub stop: CancellationToken,
     /// Cancelled when nothing more may be sent.
@@ -112,6 +115,13 @@ impl<S: Sink> Partition<S> {
                 }
             }
         };
+        // After that: whoever had the partition before can commit nothing more.
+        tokio::select! {
+            () = self.begun.cancelled() => {}
+            () = self.stop.cancelled() => return,
+        }
+        let beginning = Beginning::ask(&self.consumer, &self.topic, self.number, &self.stop).await;
+        let Ok(mut beginning) = beginning else { return };
         // In a transaction there is one batch at a time; that is in order whatever was asked for.
         let ordering = if transactions.is_some() { Ordering::Partition } else { self.plan.ordering };
         let mut work = Work {
@@ -154,6 +164,11 @@ impl<S: Sink> Partition<S> {
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
                 message = self.read(), if room > 0 => {
                     if work.watermark.is_new() {
+                        match beginning.is_at(message.offset(), &self.stop).await {
+                            Ok(true) => {}
+                            Ok(false) => continue,
+                            Err(_stopped) => break,
+                        }
                         let (topic, partition, offset) = (&*self.topic, self.number, message.offset());
                         info!(topic, partition, offset, "reading from here");
                     }
