@@ -229,13 +229,12 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
                 continue;
             }
             let record = record(&text, &default_topic, &mut offsets).with_context(|| format!("line {number}"))?;
-            let entry = Entry::from(record);
-            if !pipeline.wants(|| entry.raw()) {
+            if !pipeline.wants(&record) {
                 pipeline.stats.count(Counted::Dropped, 1);
                 pipeline.stats.count(Counted::Settled, 1);
                 continue;
             }
-            lanes.push(entry);
+            lanes.push(Entry::from(record));
             while lanes.has_full(&limits)
                 && let Some(batch) = lanes.hand_out(&limits)
             {

@@ -39,8 +39,6 @@ pub type Headers = Vec<(String, Option<Vec<u8>>)>;
 /// A record in librdkafka's memory, given back when this is dropped; the queue it came from keeps its consumer.
 pub struct Message<'a> {
     raw: NonNull<c::rd_kafka_message_t>,
-    /// Its headers, in their order; what of a name is not UTF-8 is replaced.
-    pub headers: Headers,
     queue: PhantomData<&'a ()>,
 }
 
@@ -70,18 +68,15 @@ impl<C: ConsumerContext + 'static> PartitionQueue<C> {
         let count = unsafe { c::rd_kafka_consume_batch_queue(self.raw.as_ptr(), 0, all.as_mut_ptr(), most) };
         all.truncate(usize::try_from(count).unwrap_or(0));
         // However this ends, all are given back.
-        let message = |raw| Message { raw, headers: Headers::new(), queue: PhantomData };
+        let message = |raw| Message { raw, queue: PhantomData };
         let mut all: Vec<Message<'_>> = all.into_iter().filter_map(NonNull::new).map(message).collect();
         let mut result = Ok(());
-        all.retain_mut(|message| {
+        all.retain(|message| {
             let error = message.as_ref().err;
             if error.is_error() {
                 result = Err(KafkaError::MessageConsumption(error.into()));
-                return false;
             }
-            // SAFETY: it is ours until it is dropped.
-            message.headers = unsafe { parsed(message.raw.as_ptr()) };
-            true
+            !error.is_error()
         });
         (all, result)
     }
@@ -142,6 +137,13 @@ impl Message<'_> {
             Kind::RD_KAFKA_TIMESTAMP_LOG_APPEND_TIME => Timestamp::LogAppendTime(millis),
             Kind::RD_KAFKA_TIMESTAMP_NOT_AVAILABLE => Timestamp::NotAvailable,
         }
+    }
+
+    /// Its headers, in their order; what of a name is not UTF-8 is replaced.
+    #[must_use]
+    pub fn headers(&self) -> Headers {
+        // SAFETY: it is ours until this is dropped.
+        unsafe { parsed(self.raw.as_ptr()) }
     }
 }
 

@@ -5,10 +5,9 @@
 
 use crate::{
     decode::Decoded,
-    record::{HeaderList, Headers, Raw, Record},
+    record::{HeaderList, Headers, Raw, Record, Source},
 };
 use std::{fmt, ops::Range, sync::Arc};
-use tidemill_kafka::Message;
 
 /// The bytes of so many records make a piece.
 const PIECE: usize = 64 << 10;
@@ -41,20 +40,8 @@ struct Place {
     length: u32,
 }
 
-/// What entries are made of.
-pub trait Source {
-    /// The key.
-    fn key(&self) -> Option<&[u8]>;
-    /// The value.
-    fn value(&self) -> Option<&[u8]>;
-    /// All of it.
-    fn raw(&self) -> Raw<'_>;
-    /// Its headers, which it is left without.
-    fn take_headers(&mut self) -> HeaderList;
-}
-
 /// Those records of a partition, copied.
-pub fn copy(topic: &Arc<str>, partition: i32, mut records: &mut [impl Source], mut each: impl FnMut(Entry)) {
+pub fn copy(topic: &Arc<str>, partition: i32, mut records: &[impl Source], mut each: impl FnMut(Entry)) {
     while !records.is_empty() {
         let mut total = 0;
         let fits = records.iter().take_while(|record| {
@@ -62,7 +49,7 @@ pub fn copy(topic: &Arc<str>, partition: i32, mut records: &mut [impl Source], m
             total += length(record.key()) + length(record.value());
             before == 0 || total <= PIECE
         });
-        let (these, others) = records.split_at_mut(fits.count());
+        let (these, others) = records.split_at(fits.count());
         records = others;
         let parts = || these.iter().flat_map(|record| [record.key(), record.value()]);
         let mut bytes = Vec::with_capacity(parts().map(length).sum());
@@ -70,34 +57,14 @@ pub fn copy(topic: &Arc<str>, partition: i32, mut records: &mut [impl Source], m
         let piece = Arc::new(Piece { topic: topic.clone(), partition, bytes });
         let mut start = 0;
         for record in these {
-            let headers = record.take_headers();
-            let raw = record.raw();
-            each(Entry::at(start, piece.clone(), &raw).with(headers));
-            start += length(raw.key) + length(raw.value);
+            each(Entry::at(start, piece.clone(), record));
+            start += length(record.key()) + length(record.value());
         }
     }
 }
 
 fn length(part: Option<&[u8]>) -> usize {
     part.map_or(0, <[u8]>::len)
-}
-
-impl Source for Message<'_> {
-    fn key(&self) -> Option<&[u8]> {
-        Message::key(self)
-    }
-
-    fn value(&self) -> Option<&[u8]> {
-        Message::value(self)
-    }
-
-    fn raw(&self) -> Raw<'_> {
-        Raw::from(self)
-    }
-
-    fn take_headers(&mut self) -> HeaderList {
-        std::mem::take(&mut self.headers)
-    }
 }
 
 impl Place {
@@ -115,25 +82,22 @@ impl From<Place> for Range<usize> {
 }
 
 impl Entry {
-    /// One record, copied by itself; its headers are left to [`Entry::with`].
+    /// One record, copied by itself.
     #[must_use]
-    pub fn new(topic: &Arc<str>, partition: i32, raw: &Raw<'_>) -> Self {
-        let bytes = [raw.key, raw.value].map(Option::unwrap_or_default).concat();
-        Self::at(0, Arc::new(Piece { topic: topic.clone(), partition, bytes }), raw)
+    pub fn new(topic: &Arc<str>, partition: i32, record: &impl Source) -> Self {
+        let bytes = [record.key(), record.value()].map(Option::unwrap_or_default).concat();
+        Self::at(0, Arc::new(Piece { topic: topic.clone(), partition, bytes }), record)
     }
 
     /// The record whose key and value are there.
-    fn at(start: usize, piece: Arc<Piece>, raw: &Raw<'_>) -> Self {
-        let &Raw { offset, timestamp, log_append_time, key, value, .. } = raw;
+    fn at(start: usize, piece: Arc<Piece>, record: &impl Source) -> Self {
         let place = |start, part: Option<&[u8]>| part.map(|part| Place::new(start, part.len()));
-        let (key, value) = (place(start, key), place(start + length(key), value));
-        Self { piece, offset, timestamp, log_append_time, key, value, headers: None, decoded: None }
-    }
-
-    /// The same with these headers.
-    #[must_use]
-    pub fn with(self, headers: HeaderList) -> Self {
-        Self { headers: (!headers.is_empty()).then(|| Box::new(headers)), ..self }
+        let key = place(start, record.key());
+        let value = place(start + length(record.key()), record.value());
+        let (timestamp, log_append_time) = record.time();
+        let headers = record.headers();
+        let headers = (!headers.is_empty()).then(|| Box::new(headers));
+        Self { piece, offset: record.offset(), timestamp, log_append_time, key, value, headers, decoded: None }
     }
 
     /// The topic.
@@ -214,10 +178,12 @@ impl Entry {
 
     /// Has a piece of its own, for a time in which what came with it may go.
     pub fn part(&mut self) {
-        let raw = self.raw();
-        if length(raw.key) + length(raw.value) < self.piece.bytes.len() {
-            let alone = Self::new(&self.piece.topic, self.piece.partition, &raw);
-            *self = Self { headers: self.headers.take(), decoded: self.decoded.take(), ..alone };
+        let bytes = [self.bytes(self.key), self.bytes(self.value)].map(Option::unwrap_or_default).concat();
+        if bytes.len() < self.piece.bytes.len() {
+            let end = self.key.map_or(0, |key| key.length);
+            self.key = self.key.map(|key| Place { start: 0, ..key });
+            self.value = self.value.map(|value| Place { start: end, ..value });
+            self.piece = Arc::new(Piece { topic: self.piece.topic.clone(), partition: self.piece.partition, bytes });
         }
     }
 
@@ -230,7 +196,7 @@ impl Entry {
 
 impl From<Record> for Entry {
     fn from(record: Record) -> Self {
-        Self::new(&record.topic, record.partition, &Raw::from(&record)).with(record.headers)
+        Self::new(&record.topic, record.partition, &record)
     }
 }
 
@@ -250,28 +216,10 @@ impl fmt::Debug for Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::{Entry, PIECE, Source, copy};
-    use crate::record::{HeaderList, Raw, Record};
+    use super::{Entry, PIECE, copy};
+    use crate::record::{Record, Source};
     use proptest::prelude::*;
     use std::{collections::BTreeMap, sync::Arc};
-
-    impl Source for Record {
-        fn key(&self) -> Option<&[u8]> {
-            self.key.as_deref()
-        }
-
-        fn value(&self) -> Option<&[u8]> {
-            self.value.as_deref()
-        }
-
-        fn raw(&self) -> Raw<'_> {
-            Raw::from(self)
-        }
-
-        fn take_headers(&mut self) -> HeaderList {
-            std::mem::take(&mut self.headers)
-        }
-    }
 
     prop_compose! {
         fn record()(
@@ -291,7 +239,7 @@ mod tests {
         #[test]
         fn a_record_is_what_it_was(records in prop::collection::vec(record(), 1..20)) {
             let mut entries = Vec::new();
-            copy(&Arc::from("raw"), 3, &mut records.clone(), |entry| entries.push(entry));
+            copy(&Arc::from("raw"), 3, &records, |entry| entries.push(entry));
             prop_assert_eq!(entries.len(), records.len());
             let mut pieces: BTreeMap<*const u8, (usize, u64)> = BTreeMap::new();
             for (entry, record) in entries.iter_mut().zip(&records) {

@@ -11,7 +11,7 @@ use crate::{
     lanes::{Lanes, Ticket},
     output::Sink,
     pipeline::{Pipeline, Unsettled},
-    record::Raw,
+    record::Source,
     resting::Resting,
     retry,
     stats::{Counted, Tally},
@@ -19,11 +19,7 @@ use crate::{
     turn::{Before, Turn},
     watermark::Watermark,
 };
-use rdkafka::{
-    consumer::Consumer as _,
-    error::KafkaError,
-    message::{BorrowedMessage, Message as _},
-};
+use rdkafka::{consumer::Consumer as _, error::KafkaError, message::BorrowedMessage};
 use std::{panic::resume_unwind, sync::Arc, time::Duration};
 use tidemill_api::{Ordering, plan::KafkaPlan};
 use tidemill_kafka::Connection;
@@ -193,25 +189,13 @@ impl<S: Sink> Partition<S> {
 
     /// Takes in a record that was read, and those behind it: so many at most.
     fn take(&self, work: &mut Work, most: usize, first: &BorrowedMessage<'_>) {
-        let mut dropped = 0;
-        let mut wants = |watermark: &mut Watermark, offset, wanted: bool| {
-            watermark.take(offset);
-            if !wanted {
-                watermark.done(offset);
-                dropped += 1;
-            }
-            wanted
-        };
-        let headers = tidemill_kafka::headers(first);
-        let raw = Raw::of(first, &headers);
-        if wants(&mut work.watermark, raw.offset, self.pipeline.wants(|| raw)) {
-            let entry = Entry::new(&self.topic, self.number, &raw);
-            work.lanes.push(entry.with(headers));
-        }
         let (mut messages, result) = self.queue.take(most.saturating_sub(1));
-        messages
-            .retain(|message| wants(&mut work.watermark, message.offset(), self.pipeline.wants(|| Raw::from(message))));
-        entry::copy(&self.topic, self.number, &mut messages, |entry| work.lanes.push(entry));
+        let mut dropped = 0;
+        if self.wants(work, first, &mut dropped) {
+            work.lanes.push(Entry::new(&self.topic, self.number, first));
+        }
+        messages.retain(|message| self.wants(work, message, &mut dropped));
+        entry::copy(&self.topic, self.number, &messages, |entry| work.lanes.push(entry));
         if let Err(error) = result {
             self.unread(&error, 0);
         }
@@ -219,6 +203,17 @@ impl<S: Sink> Partition<S> {
             work.since.get_or_insert_with(Instant::now);
         }
         self.left_out(work, dropped);
+    }
+
+    /// Whether the function gets the record; where not, that is its outcome.
+    fn wants(&self, work: &mut Work, record: &impl Source, dropped: &mut usize) -> bool {
+        work.watermark.take(record.offset());
+        let wants = self.pipeline.wants(record);
+        if !wants {
+            work.watermark.done(record.offset());
+            *dropped += 1;
+        }
+        wants
     }
 
     /// Records were filtered out: that is their outcome.

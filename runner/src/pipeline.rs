@@ -14,7 +14,7 @@ use crate::{
     failure::Failure,
     output::{self, Sink},
     pool::Pool,
-    record::{OutRecord, Raw, Record},
+    record::{OutRecord, Raw, Record, Source},
     retry::{self, Again, Next, Work},
     route::Route,
     stats::{Counted, Stats},
@@ -74,8 +74,8 @@ impl<S: Sink> Pipeline<S> {
     ///
     /// Where records are decoded first, that is known only then.
     #[must_use]
-    pub fn wants<'a>(&self, record: impl FnOnce() -> Raw<'a>) -> bool {
-        self.filters.is_empty() || self.decoder.is_some() || self.passes(record())
+    pub fn wants(&self, record: &impl Source) -> bool {
+        self.filters.is_empty() || self.decoder.is_some() || self.passes(Raw::of(record, &record.headers()))
     }
 
     fn passes(&self, record: Raw<'_>) -> bool {

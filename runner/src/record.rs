@@ -52,12 +52,12 @@ pub struct Raw<'a> {
 }
 
 impl<'a> Raw<'a> {
-    /// A record that was read, with its headers.
+    /// A record where it is, with its headers.
     #[must_use]
-    pub fn of(message: &'a BorrowedMessage<'_>, headers: Headers<'a>) -> Self {
-        let (timestamp, log_append_time) = times(message.timestamp());
-        let (key, value) = (message.key(), message.payload());
-        Self { offset: message.offset(), timestamp, log_append_time, key, value, headers }
+    pub fn of(source: &'a impl Source, headers: Headers<'a>) -> Self {
+        let (timestamp, log_append_time) = source.time();
+        let (key, value) = (source.key(), source.value());
+        Self { offset: source.offset(), timestamp, log_append_time, key, value, headers }
     }
 
     /// Bytes of key, value and headers.
@@ -84,24 +84,89 @@ impl<'a> Raw<'a> {
     }
 }
 
-impl<'a> From<&'a Message<'_>> for Raw<'a> {
-    fn from(message: &'a Message<'_>) -> Self {
-        let (timestamp, log_append_time) = times(message.timestamp());
-        let (key, value) = (message.key(), message.value());
-        Self { offset: message.offset(), timestamp, log_append_time, key, value, headers: &message.headers }
+impl<'a> From<&'a Record> for Raw<'a> {
+    fn from(record: &'a Record) -> Self {
+        Self::of(record, &record.headers)
     }
 }
 
-impl<'a> From<&'a Record> for Raw<'a> {
-    fn from(record: &'a Record) -> Self {
-        Self {
-            offset: record.offset,
-            timestamp: record.timestamp,
-            log_append_time: record.log_append_time,
-            key: record.key.as_deref(),
-            value: record.value.as_deref(),
-            headers: &record.headers,
-        }
+/// Where records are read from.
+pub trait Source {
+    /// Its offset in the partition.
+    fn offset(&self) -> i64;
+    /// Unix milliseconds, 0 where there are none, and whether the broker set them.
+    fn time(&self) -> (i64, bool);
+    /// The key.
+    fn key(&self) -> Option<&[u8]>;
+    /// The value.
+    fn value(&self) -> Option<&[u8]>;
+    /// The headers.
+    fn headers(&self) -> HeaderList;
+}
+
+impl Source for Message<'_> {
+    fn offset(&self) -> i64 {
+        Message::offset(self)
+    }
+
+    fn time(&self) -> (i64, bool) {
+        times(self.timestamp())
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        Message::key(self)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        Message::value(self)
+    }
+
+    fn headers(&self) -> HeaderList {
+        Message::headers(self)
+    }
+}
+
+impl Source for BorrowedMessage<'_> {
+    fn offset(&self) -> i64 {
+        rdkafka::Message::offset(self)
+    }
+
+    fn time(&self) -> (i64, bool) {
+        times(self.timestamp())
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        rdkafka::Message::key(self)
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.payload()
+    }
+
+    fn headers(&self) -> HeaderList {
+        tidemill_kafka::headers(self)
+    }
+}
+
+impl Source for Record {
+    fn offset(&self) -> i64 {
+        self.offset
+    }
+
+    fn time(&self) -> (i64, bool) {
+        (self.timestamp, self.log_append_time)
+    }
+
+    fn key(&self) -> Option<&[u8]> {
+        self.key.as_deref()
+    }
+
+    fn value(&self) -> Option<&[u8]> {
+        self.value.as_deref()
+    }
+
+    fn headers(&self) -> HeaderList {
+        self.headers.clone()
     }
 }
 
@@ -109,7 +174,7 @@ impl Record {
     /// One record, copied by itself.
     #[must_use]
     pub fn copy(message: &BorrowedMessage<'_>) -> Self {
-        Raw::of(message, &tidemill_kafka::headers(message)).copy(message.topic().into(), message.partition())
+        Raw::of(message, &Source::headers(message)).copy(message.topic().into(), message.partition())
     }
 
     /// Bytes of key, value and headers.
