@@ -1,11 +1,8 @@
 //! Trades that Confluent's own serializers write and read: `e2e/functions/python/confluent.py`.
 
-use crate::{bed::Bed, python};
+use crate::{bed::Bed, kube::root, python};
 use serde_json::Value;
-use std::{
-    path::Path,
-    process::{Command, Stdio},
-};
+use std::process::{Command, Stdio};
 use tidemill_schemas::Format;
 use tidemill_testbed::registry;
 use tokio::task::spawn_blocking;
@@ -58,7 +55,7 @@ impl Confluent {
     }
 
     async fn run(&self, verb: &str, topic: &str, format: Format, more: &[&str]) -> String {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/python/confluent.py");
+        let script = root().join("e2e/functions/python/confluent.py");
         let mut command = Command::new(python::with_serializers());
         command.arg(script).arg(verb).args([&self.bootstrap, &self.registry, topic, &format.to_string()]);
         command.args(more).stderr(Stdio::inherit());

@@ -1,5 +1,6 @@
 //! Go functions on AWS's official Lambda client.
 
+use crate::kube::root;
 use std::{
     fs,
     path::{Path, PathBuf},
@@ -11,7 +12,7 @@ use tidemill_testbed::{cache, programs::run};
 /// The folder of the tests' Go function; its `go.mod` pins the client.
 #[must_use]
 pub fn source() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/go")
+    root().join("e2e/functions/go")
 }
 
 /// The program of [`source`], kept in the cache.

@@ -25,7 +25,7 @@ pub const PATIENCE: Duration = Duration::from_secs(90);
 static INSTALLED: OnceLock<Cluster> = OnceLock::new();
 static TURN: Mutex<()> = Mutex::new(());
 
-/// The workspace's folder.
+/// The workspace's folder, asked when a program runs: another clone with the same cache may have built it.
 ///
 /// # Panics
 /// Outside `cargo test`.

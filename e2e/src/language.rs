@@ -8,7 +8,9 @@
 
 use crate::{
     bed::Bed,
-    go, node, python,
+    go,
+    kube::root,
+    node, python,
     runner::{echo, function, program, with},
 };
 use std::{
@@ -43,7 +45,7 @@ impl Language {
             Self::Node => "functions/node/app.js",
             Self::Rust | Self::Go => return None,
         };
-        Some(Path::new(env!("CARGO_MANIFEST_DIR")).join(file))
+        Some(root().join("e2e").join(file))
     }
 
     /// What a runner is told: the function on `topic`. A handler is looked for in `folder`.

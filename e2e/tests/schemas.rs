@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use serde_json::{Value, json};
-use std::{collections::BTreeMap, path::Path, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 use tidemill_api::{Backoff, Delivery, RecordPart};
 use tidemill_e2e::{
     bed::{Bed, dead_letters},
     confluent::Confluent,
+    kube::root,
     letter::{headers, reason},
     python,
     runner::{Runner, function, program, trigger},
@@ -34,7 +35,7 @@ fn trade(number: usize) -> Value {
 async fn trades(bed: &Bed, registry: &str, topic: &str, output: &str) -> Config {
     let python = spawn_blocking(python::with_client).await.expect("it is installed").display().to_string();
     let mut config = function(bed, topic, Some(output), &[]);
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/python");
+    let folder = root().join("e2e/functions/python");
     config.code = program(&[&python, "-m", "awslambdaric", "trades.answer"], Some(&folder));
     config.plan.handler = "trades.answer".to_owned();
     config.access.registry = Some(RegistryAccess { url: registry.to_owned(), username: None });

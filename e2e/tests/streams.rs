@@ -3,11 +3,12 @@
 //! among the dead letters.
 
 use futures::future::join_all;
-use std::path::Path;
 use tidemill_e2e::{
     bed::numbered,
     failing::{self, Failing, plant},
-    go, node,
+    go,
+    kube::root,
+    node,
     runner::{Runner, program, with},
     scene::Scene,
     tally::Tally,
@@ -47,7 +48,7 @@ async fn set(test: &str, language: &str) -> Scene {
         "rust" => vec![programs::own("stream").expect("it is built with the tests").display().to_string()],
         "go" => vec![spawn_blocking(go::function).await.expect("building does not panic").display().to_string()],
         _ => {
-            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("functions/node/stream.js");
+            let file = root().join("e2e/functions/node/stream.js");
             std::fs::copy(file, scene.folder.path().join("stream.js")).expect("the folder can be written");
             let client = spawn_blocking(node::client).await.expect("installing does not panic");
             vec!["node".to_owned(), client.display().to_string(), "stream.answer".to_owned()]
