@@ -1,7 +1,7 @@
 //! Where a partition that was assigned is read from: never before what the group has committed.
 //!
-//! librdkafka may have read it since an earlier assignment. Where that ended while the end of the log was being
-//! looked up, for a group that had committed nothing yet, the answer comes too late, and librdkafka (2.12) asks
+//! librdkafka may have read it since an earlier assignment. Where that ended while it was asking where the log
+//! begins, for a group that had committed nothing yet, the answer comes too late, and librdkafka (2.12) asks
 //! again and reads the partition without having it. What it has read waits in the partition's queue, and would
 //! come first.
 

@@ -55,8 +55,8 @@ pub struct Context {
     runtime: Handle,
     start: Box<dyn Fn(Assigned) -> JoinHandle<()> + Send + Sync>,
     tasks: Mutex<HashMap<(String, i32), Task>>,
-    /// Cancelled when what was assigned is librdkafka's to read, too.
-    begun: Mutex<Vec<CancellationToken>>,
+    /// Cancelled when what is being assigned is librdkafka's to read, too; there is another for the next time.
+    begun: Mutex<CancellationToken>,
     /// The function's own.
     timeout: Duration,
     /// Cancelled when the broker does not know the protocol.
@@ -340,8 +340,7 @@ impl ConsumerContext for Context {
                         continue;
                     };
                     let (stop, late) = <(CancellationToken, CancellationToken)>::default();
-                    let begun = CancellationToken::new();
-                    self.begun.lock().push(begun.clone());
+                    let begun = self.begun.lock().clone();
                     let _entered = self.runtime.enter();
                     let (name, owner) = (topic.clone(), consumer.clone());
                     let (stops, lates) = (stop.clone(), late.clone());
@@ -373,7 +372,7 @@ impl ConsumerContext for Context {
     }
 
     fn post_rebalance(&self, _base: &BaseConsumer<Self>, _rebalance: &Rebalance<'_>) {
-        self.begun.lock().drain(..).for_each(|begun| begun.cancel());
+        std::mem::take(&mut *self.begun.lock()).cancel();
         self.commits.rebalances(false);
     }
 }

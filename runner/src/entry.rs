@@ -136,9 +136,7 @@ impl Entry {
         self.bytes(self.key)
     }
 
-    /// Its headers.
-    #[must_use]
-    pub fn headers(&self) -> Headers<'_> {
+    fn headers(&self) -> Headers<'_> {
         self.headers.as_ref().map_or(&[], |headers| headers)
     }
 
@@ -157,6 +155,13 @@ impl Entry {
 
     fn bytes(&self, place: Option<Place>) -> Option<&[u8]> {
         place.map(|place| &self.piece.bytes[Range::from(place)])
+    }
+
+    /// All of it as the function gets it.
+    #[must_use]
+    pub fn seen(&self) -> Raw<'_> {
+        let raw = self.raw();
+        self.decoded().map_or(raw, |decoded| decoded.instead_of(raw))
     }
 
     /// What a schema has made of it.
@@ -189,7 +194,7 @@ impl Entry {
 
     /// Whether it is of the same topic and partition.
     #[must_use]
-    pub fn is_beside(&self, other: &Self) -> bool {
+    pub fn shares_partition(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.piece, &other.piece) || self.partition() == other.partition() && self.topic() == other.topic()
     }
 }
@@ -202,7 +207,7 @@ impl From<Record> for Entry {
 
 impl PartialEq for Entry {
     fn eq(&self, other: &Self) -> bool {
-        self.is_beside(other) && self.raw() == other.raw() && self.decoded == other.decoded
+        self.shares_partition(other) && self.raw() == other.raw() && self.decoded == other.decoded
     }
 }
 

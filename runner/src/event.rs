@@ -19,7 +19,7 @@ const AROUND: usize = 160;
 #[must_use]
 pub fn size(entries: &[Entry]) -> usize {
     let one = |entry: &Entry| {
-        let Raw { key, value, headers, .. } = seen(entry);
+        let Raw { key, value, headers, .. } = entry.seen();
         let [key, value] = [key, value].map(|bytes| bytes.map_or(0, <[u8]>::len));
         // Of a header's value each byte is a number of up to four characters, and a comma.
         let headers = headers.iter().map(|(name, value)| name.len() + 5 * value.as_ref().map_or(0, Vec::len) + 8);
@@ -40,7 +40,7 @@ pub fn kafka(entries: &[Entry], bootstrap_servers: &str) -> Vec<u8> {
     out.extend_from_slice(br#","records":{"#);
     // Mostly all are of one: then nothing is looked for.
     let mut partitions: BTreeMap<(&str, i32), Vec<&[Entry]>> = BTreeMap::new();
-    for run in entries.chunk_by(Entry::is_beside) {
+    for run in entries.chunk_by(Entry::shares_partition) {
         partitions.entry((run[0].topic(), run[0].partition())).or_default().push(run);
     }
     for (place, ((topic, partition), runs)) in partitions.into_iter().enumerate() {
@@ -58,17 +58,12 @@ pub fn kafka(entries: &[Entry], bootstrap_servers: &str) -> Vec<u8> {
                 out.push(b',');
             }
             out.extend_from_slice(&start);
-            write(&mut out, seen(entry), entry.decoded());
+            write(&mut out, entry.seen(), entry.decoded());
         }
         out.push(b']');
     }
     out.extend_from_slice(b"}}");
     out
-}
-
-/// A record as the function gets it.
-fn seen(entry: &Entry) -> Raw<'_> {
-    entry.decoded().map_or(entry.raw(), |decoded| decoded.instead_of(entry.raw()))
 }
 
 /// All of a record from its offset on, and which schemas have made it what it is.
@@ -174,7 +169,7 @@ impl ScheduledEvent {
 
 #[cfg(test)]
 mod tests {
-    use super::kafka;
+    use super::{kafka, size};
     use crate::{
         decode::{Decoded, Json},
         entry::Entry,
@@ -197,12 +192,12 @@ mod tests {
         };
         let raw = Record {
             topic: "raw".into(),
+            partition: 1,
             key: Some("k".into()),
             value: Some("\0\0\0\0\x0c".into()),
             ..Record::default()
         };
         let json = Json { text: "{}".into(), format: Format::Avro, schema_id: 12 };
-        let raw = Record { partition: 1, ..raw };
         let mut decoded = Entry::from(raw.clone());
         decoded.decode(Decoded { key: None, value: Some(json) });
         assert_eq!(decoded.record(), raw, "what it was is not forgotten");
@@ -230,7 +225,10 @@ mod tests {
                 }]
             }
         });
-        let event: Value = serde_json::from_slice(&kafka(&entries, "b:9092")).expect("JSON");
+        let event = kafka(&entries, "b:9092");
+        let (bytes, about) = (event.len(), size(&entries));
+        assert!(bytes <= about && about < 2 * bytes, "{bytes} bytes, estimated as {about}");
+        let event: Value = serde_json::from_slice(&event).expect("JSON");
         assert_eq!(event, expected);
     }
 }

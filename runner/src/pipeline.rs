@@ -247,14 +247,12 @@ impl<S: Sink> Pipeline<S> {
             };
             match json {
                 Ok(decoded) => {
-                    let raw = entry.raw();
-                    let seen = decoded.as_ref().map_or(raw, |decoded| decoded.instead_of(raw));
-                    if !self.filters.is_empty() && !self.passes(seen) {
-                        dropped += 1;
-                        continue;
-                    }
                     decoded.into_iter().for_each(|decoded| entry.decode(decoded));
-                    wanted.push(entry);
+                    if self.passes(entry.seen()) {
+                        wanted.push(entry);
+                    } else {
+                        dropped += 1;
+                    }
                 }
                 Err(error) => {
                     decoder.give_up(&error);
