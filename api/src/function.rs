@@ -49,6 +49,10 @@ use std::collections::BTreeMap;
         "`output.delivery: exactlyOnce` needs a kafka trigger: a schedule has no offsets to commit"
     ),
     validation = (
+        "!has(self.output) || self.output.delivery != 'exactlyOnce' || !has(self.trigger.kafka) || !has(self.trigger.kafka.batch) || !has(self.trigger.kafka.batch.spanPartitions) || !self.trigger.kafka.batch.spanPartitions",
+        "`batch.spanPartitions` does not go with `output.delivery: exactlyOnce`: each partition has a transaction of its own"
+    ),
+    validation = (
         "!has(self.onFailure) || !has(self.onFailure.topic) || !has(self.trigger.kafka) || !(self.onFailure.topic in self.trigger.kafka.topics)",
         "`onFailure.topic` must not be one of `trigger.kafka.topics`: a failing record would come back for ever"
     ),

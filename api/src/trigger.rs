@@ -100,11 +100,19 @@ pub struct Batch {
     /// At most so many bytes of keys, values and headers. A record above it goes to the
     /// failure destination.
     pub max_bytes: ByteSize,
+    /// Whether records of several partitions (and topics) that one pod has may be in one event: fewer
+    /// invocations where many partitions have few records. The limits are for all of them together.
+    pub span_partitions: bool,
 }
 
 impl Default for Batch {
     fn default() -> Self {
-        Self { max_records: 100, window: Duration::from_millis(500), max_bytes: ByteSize::from_mib(6) }
+        Self {
+            max_records: 100,
+            window: Duration::from_millis(500),
+            max_bytes: ByteSize::from_mib(6),
+            span_partitions: false,
+        }
     }
 }
 

@@ -133,6 +133,10 @@ fn rules_between_fields() {
         let batch = format!("maxBytes: {nothing}");
         refused("maxBytes: 6MiB", &batch, 12, "spec.trigger.kafka.batch", "`maxBytes` must be above 0");
     }
+    let rest = "}\n      ordering: partition\n      filter: [{value: {source: [{prefix: coin}]}}]\n";
+    let output = "  output: {topic: normalized-articles, delivery: ";
+    let (from, to) = (format!("{rest}{output}atLeastOnce"), format!(", spanPartitions: true{rest}{output}exactlyOnce"));
+    refused(&from, &to, 4, "spec", "`batch.spanPartitions` does not go with `output.delivery: exactlyOnce`");
     refused("{topic: dlq.raw-articles}", "{}", 17, "spec.onFailure", "exactly one of `topic` and `s3`");
     refused("{topic: dlq.raw-articles}", "{topic: raw-articles}", 4, "spec", "come back for ever");
     let schedule = "  trigger:\n    schedule: {cron: '* * * * *'}\n    kafka:";

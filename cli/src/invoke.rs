@@ -197,6 +197,7 @@ async fn records(plan: Plan, pool: Pool, mut input: Input) -> Result<ExitCode> {
     let stats = Arc::new(Stats::default());
     let totals = stats.watch();
     let pipeline = Pipeline {
+        shared: None,
         filters: filters(&plan)?,
         decoder: None,
         encoder: None,

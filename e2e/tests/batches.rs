@@ -1,11 +1,15 @@
 //! When a batch is handed over: once it has as many records or bytes as it may, or its window has passed.
+//! And which of them share an invocation.
 
+use nix::sys::signal::Signal;
 use std::time::Duration;
-use tidemill_api::{ByteSize, Duration as Span};
+use tidemill_api::{Backoff, ByteSize, Duration as Span};
 use tidemill_e2e::{
     bed::numbered,
+    process,
     runner::{Runner, trigger, with},
     scene::Scene,
+    tally::Tally,
 };
 use tidemill_runner::{config::Config, record::Record};
 use tokio::time::sleep;
@@ -15,7 +19,12 @@ const FOR_EVER: Span = Span::from_secs(300);
 
 /// A scene whose outputs tell the number of the event that they come from.
 async fn scene(test: &str, batch: impl FnOnce(&mut tidemill_api::Batch)) -> (Scene, Config) {
-    let scene = Scene::set(test, 1).await;
+    scene_of(test, 1, batch).await
+}
+
+/// The same with more partitions.
+async fn scene_of(test: &str, partitions: i32, batch: impl FnOnce(&mut tidemill_api::Batch)) -> (Scene, Config) {
+    let scene = Scene::set(test, partitions).await;
     let mut config = with(scene.config.clone(), "TELL_CONTEXT", "true");
     batch(&mut trigger(&mut config).batch);
     (scene, config)
@@ -78,5 +87,105 @@ async fn nor_once_it_has_its_bytes_in_which_keys_count() {
     let runner = Runner::start(&config);
     // The last one waits for its window.
     assert_eq!(sizes(&scene.bed.records_when(&scene.output, 6).await), [2, 2, 2]);
+    runner.stop().await;
+}
+
+const PARTITIONS: i32 = 4;
+
+/// A scene of four partitions whose batches may share an invocation.
+async fn shared(test: &str, max_records: u32, window: Span) -> (Scene, Config) {
+    scene_of(test, PARTITIONS, |batch| {
+        (batch.max_records, batch.window, batch.span_partitions) = (max_records, window, true);
+    })
+    .await
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_share_an_event_when_the_window_of_one_has_passed() {
+    let rounds = 5;
+    let (scene, config) = shared("shared-window", 100, Span::from_secs(2)).await;
+    let runner = Runner::start(&config);
+    let records = numbered(40, 50, PARTITIONS);
+    for (round, records) in records.chunks(40 / rounds).enumerate() {
+        scene.bed.produce(&scene.input, records).await;
+        scene.bed.records_when(&scene.output, 8 * (round + 1)).await;
+    }
+    let came = scene.outputs().await;
+    Tally::of(&came, 40).exactly_once();
+    let sizes = sizes(&came);
+    // One for each partition and round, if they were not shared.
+    assert!(sizes.len() < 2 * rounds, "events of {sizes:?} records");
+    let totals = runner.stop().await;
+    assert_eq!((totals.r#in, totals.invocations), (40, sizes.len() as u64));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn they_do_not_wait_for_a_window_once_they_have_the_records_of_an_event_together() {
+    let (scene, config) = shared("shared-count", 8, FOR_EVER).await;
+    let runner = Runner::start(&config);
+    scene.bed.produce(&scene.input, &numbered(8, 50, PARTITIONS)).await;
+    let came = scene.bed.records_when(&scene.output, 8).await;
+    Tally::of(&came, 8).exactly_once();
+    assert!(sizes(&came).iter().all(|size| *size <= 8), "{:?}", sizes(&came));
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_that_fails_costs_the_other_partitions_of_its_event_no_pause() {
+    for how in ["FAIL_ON", "EXIT_ON", "BIG_ON", "REPORT_ON"] {
+        let (scene, config) = shared(&format!("shared-{}", how.to_lowercase()), 8, FOR_EVER).await;
+        let mut config = with(config, how, "poison");
+        config.plan.retry.attempts = 2;
+        config.plan.retry.backoff = Backoff { initial: FOR_EVER, max: FOR_EVER };
+        let mut records = numbered(8, 50, PARTITIONS);
+        records[4].value = Some("0000004 poison".into());
+        let runner = Runner::start(&config);
+        scene.bed.produce(&scene.input, &records).await;
+        // Of the poison's partition two records rest, or where it is named only that.
+        let done = if how == "REPORT_ON" { 7 } else { 6 };
+        let came = scene.bed.records_when(&scene.output, done).await;
+        let tally = Tally::of(&came, 8);
+        assert_eq!((tally.lost, tally.repeated), (8 - done, 0), "{how}: {tally}");
+        runner.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_partition_whose_output_is_refused_has_dead_letters() {
+    let (scene, mut config) = shared("shared-refused", 8, FOR_EVER).await;
+    scene.bed.configure(&scene.output, "max.message.bytes", "2000").await;
+    config.plan.retry.attempts = 1;
+    let mut records = numbered(8, 50, PARTITIONS);
+    records[4].value = Some(tidemill_e2e::bed::value(4, 5_000).into());
+    let runner = Runner::start(&config);
+    scene.bed.produce(&scene.input, &records).await;
+    let tally = scene.tally(8).await;
+    let letters = scene.letters().await;
+    assert_eq!((tally.lost, letters.len()), (1, 1), "{tally}, {letters:?}");
+    assert!(letters[0].value.as_deref().is_some_and(|value| value.starts_with(b"0000004")));
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_killed_loses_nothing_of_events_that_are_shared() {
+    const RECORDS: usize = 12_000;
+    let (scene, config) = shared("shared-killed", 100, Span::from_millis(50)).await;
+    let config = with(config, "SLEEP_MS", "10");
+    let records = numbered(RECORDS, 50, PARTITIONS);
+    let faults = async {
+        let mut runner = Runner::start(&config);
+        runner.report("a quarter of the work", |report| report.totals.r#in > RECORDS as u64 / 4).await;
+        for function in runner.functions() {
+            process::signal(function.pid, Signal::SIGKILL);
+        }
+        runner.report("half of the work", |report| report.totals.r#in > RECORDS as u64 / 2).await;
+        let totals = runner.kill().await;
+        (totals, Runner::start(&config))
+    };
+    let ((), (totals, runner)) = tokio::join!(scene.bed.feed(&scene.input, &records, 1_000), faults);
+    println!("{} records in {} events until the runner was killed", totals.answered, totals.invocations);
+    let tally = scene.tally(RECORDS).await;
+    tally.none_lost();
+    println!("function and runner killed: {tally}");
     runner.stop().await;
 }

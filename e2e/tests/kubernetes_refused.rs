@@ -34,7 +34,7 @@ const BOTH: &str =
     "  image: tidemill/echo:0.1.0\n  package: {s3: {bucket: functions, key: echo.zip, sha256: DIGEST}}\n";
 
 /// What is replaced, by what, and what the message must say.
-const BROKEN: [(&str, &str, &str); 22] = [
+const BROKEN: [(&str, &str, &str); 23] = [
     (IMAGE, "", "exactly one of `image` and `package`"),
     (IMAGE, BOTH, "exactly one of `image` and `package`"),
     ("timeout: 30s", "timeout: soon", "timeout"),
@@ -50,6 +50,11 @@ const BROKEN: [(&str, &str, &str); 22] = [
     ("window: 500ms", "window: 6m", "`window` must be at most 5m"),
     ("maxBytes: 6MiB", "maxBytes: 6MB", "maxBytes"),
     ("maxBytes: 6MiB", "maxBytes: 0KiB", "`maxBytes` must be above 0"),
+    (
+        "}\n      ordering: partition\n  output: {topic: out, delivery: atLeastOnce}",
+        ", spanPartitions: true}\n      ordering: partition\n  output: {topic: out, delivery: exactlyOnce}",
+        "`batch.spanPartitions` does not go with",
+    ),
     ("attempts: 3", "attempts: 3, maxAge: 0s", "`maxAge` must be above 0s"),
     ("ordering: partition", "ordering: random", "ordering"),
     ("delivery: atLeastOnce", "delivery: atMostOnce", "delivery"),

@@ -16,13 +16,14 @@ use tidemill_e2e::{
     runner::{Runner, echo},
     wait::{PATIENCE, until},
 };
+use tidemill_runner::config::Config;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{
         TcpListener, TcpStream,
         tcp::{OwnedReadHalf, OwnedWriteHalf},
     },
-    sync::Mutex,
+    sync::{Mutex, watch},
     time::sleep,
 };
 
@@ -62,38 +63,81 @@ async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
     let input = bed.topic("in", 2, &[]).await;
     let output = bed.topic("out", 2, &[]).await;
     let config = echo(&bed, &input, Some(&output));
-    let held = Arc::new(AtomicUsize::new(0));
-    let door = Door::open(bed.connection.bootstrap(), Trouble::Late, held.clone()).await;
-    let mut behind = config.clone();
-    behind.bootstrap_servers = door;
-
-    let first = Runner::start(&behind);
-    until("it to ask where the logs begin", PATIENCE, async || (held.load(Ordering::Relaxed) > 0).then_some(())).await;
-    let second = Runner::start(&config);
-    let revoked = || first.log().contains("\"revoked\"");
-    until("one of them to be the second's", PATIENCE, async || revoked().then_some(())).await;
+    let Late { first, second, release } = late(&bed, &config).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
-    assert_eq!(bed.records_when(&output, RECORDS).await.len(), RECORDS);
-    // By now it has read what is not its: a little later than it could.
-    sleep(LATE).await;
+    // The second's half; the first waits for where its own begins.
+    bed.records_when(&output, RECORDS / 2).await;
+    release.send_replace(true);
+    bed.records_when(&output, RECORDS).await;
+    // By now it has read what is not its.
+    sleep(SETTLED).await;
     second.stop().await;
     bed.produce(&input, &numbered(2, 50, 2)).await;
-    let came = bed.records_when(&output, RECORDS + 2).await;
+    bed.records_when(&output, RECORDS + 2).await;
+    sleep(SETTLED).await;
+    assert_eq!(bed.records(&output).await.len(), RECORDS + 2, "none of them twice");
     first.stop().await;
-    assert_eq!(came.len(), RECORDS + 2, "none of them twice");
     bed.remove().await;
 }
 
-/// How late answers are.
-const LATE: Duration = Duration::from_secs(8);
+/// The same, but the partition is the first's again, and read, before librdkafka goes back in it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_partition_that_is_read_from_its_beginning_again_has_the_runner_start_again() {
+    let bed = Bed::start("rewound").await;
+    let input = bed.topic("in", 2, &[]).await;
+    let output = bed.topic("out", 2, &[]).await;
+    let config = echo(&bed, &input, Some(&output));
+    let Late { mut first, second, release } = late(&bed, &config).await;
+    bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
+    bed.records_when(&output, RECORDS / 2).await;
+    second.stop().await;
+    bed.produce(&input, &numbered(2, 50, 2)).await;
+    bed.records_when(&output, RECORDS / 2 + 1).await;
+    release.send_replace(true);
+    until("it to give up", PATIENCE, async || first.has_ended().map(|status| assert!(!status.success()))).await;
+    assert!(first.log().contains("read before"), "{}", first.log());
+
+    // As a pod would be.
+    let third = Runner::start(&config);
+    bed.records_when(&output, RECORDS + 2).await;
+    sleep(SETTLED).await;
+    assert_eq!(bed.records(&output).await.len(), RECORDS + 2, "none of them twice");
+    third.stop().await;
+    bed.remove().await;
+}
+
+/// In which librdkafka asks again where a log begins, and reads it.
+const SETTLED: Duration = Duration::from_secs(3);
+
+/// Two runners of a new group, the first of which waits to hear where the logs begin, also of the partition that is
+/// the second's meanwhile.
+struct Late {
+    first: Runner,
+    second: Runner,
+    /// Has it hear that.
+    release: watch::Sender<bool>,
+}
+
+async fn late(bed: &Bed, config: &Config) -> Late {
+    let (held, release) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(false));
+    let door = Door::open(bed.connection.bootstrap(), Trouble::Late(release.subscribe()), held.clone()).await;
+    let mut behind = config.clone();
+    behind.bootstrap_servers = door;
+    let first = Runner::start(&behind);
+    until("it to ask where the logs begin", PATIENCE, async || (held.load(Ordering::Relaxed) > 0).then_some(())).await;
+    let second = Runner::start(config);
+    let revoked = || first.log().contains("\"revoked\"");
+    until("one of them to be the second's", PATIENCE, async || revoked().then_some(())).await;
+    Late { first, second, release }
+}
 
 /// What is wrong with the answers.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone)]
 enum Trouble {
     /// The first place of a group that is asked for is not told.
     Refused,
-    /// Where a log begins is told late, the first time.
-    Late,
+    /// Where a log begins is told only when that is true.
+    Late(watch::Receiver<bool>),
 }
 
 /// Stands before a broker.
@@ -118,7 +162,8 @@ impl Door {
                 let (client, _) = listener.accept().await.expect("it listens");
                 let behind = TcpStream::connect(&broker).await.expect("the broker listens");
                 let names = [&broker, &address].map(|name| wire(name));
-                let door = Self { trouble, names, count: count.clone(), places: Arc::default() };
+                let (trouble, count) = (trouble.clone(), count.clone());
+                let door = Self { trouble, names, count, places: Arc::default() };
                 let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), behind.into_split());
                 tokio::spawn(door.clone().requests(from_client, to_broker));
                 tokio::spawn(door.answers(from_broker, to_client));
@@ -133,7 +178,7 @@ impl Door {
             let (kind, _version, correlation) = (header.get_i16(), header.get_i16(), header.get_i32());
             let meant = match self.trouble {
                 Trouble::Refused => OFFSET_FETCH,
-                Trouble::Late => LIST_OFFSETS,
+                Trouble::Late(_) => LIST_OFFSETS,
             };
             if kind == meant {
                 self.places.lock().await.insert(correlation);
@@ -144,21 +189,30 @@ impl Door {
         }
     }
 
-    async fn answers(self, mut broker: OwnedReadHalf, mut client: OwnedWriteHalf) {
+    async fn answers(self, mut broker: OwnedReadHalf, client: OwnedWriteHalf) {
+        let client = Arc::new(Mutex::new(client));
         let [said, known] = &self.names;
         while let Some(mut message) = read(&mut broker).await {
             let correlation = (&message[..]).get_i32();
-            let is_meant = self.places.lock().await.remove(&correlation);
-            if is_meant && self.count.fetch_add(1, Ordering::Relaxed) == 0 {
-                match self.trouble {
-                    Trouble::Refused => message = not_coordinator(&message),
-                    Trouble::Late => sleep(LATE).await,
-                }
-            }
             while let Some(place) = message.windows(said.len()).position(|bytes| bytes == said) {
                 message[place..place + said.len()].copy_from_slice(known);
             }
-            if write(&mut client, &message).await.is_none() {
+            let is_meant = self.places.lock().await.remove(&correlation);
+            let before = if is_meant { self.count.fetch_add(1, Ordering::Relaxed) } else { 0 };
+            match &self.trouble {
+                Trouble::Refused if is_meant && before == 0 => message = not_coordinator(&message),
+                Trouble::Late(release) if is_meant => {
+                    // Others go past it.
+                    let (mut release, client) = (release.clone(), client.clone());
+                    tokio::spawn(async move {
+                        drop(release.wait_for(|released| *released).await);
+                        write(&mut *client.lock().await, &message).await
+                    });
+                    continue;
+                }
+                Trouble::Refused | Trouble::Late(_) => {}
+            }
+            if write(&mut *client.lock().await, &message).await.is_none() {
                 return;
             }
         }

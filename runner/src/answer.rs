@@ -71,6 +71,25 @@ pub enum Error {
     },
 }
 
+impl Answer {
+    /// What it says of each of the batches of these sizes that it is for, one behind the other; its outputs, and
+    /// how many were left out, are the first one's.
+    #[must_use]
+    pub fn split(mut self, sizes: impl Iterator<Item = usize>) -> Vec<Self> {
+        let mut answers = Vec::new();
+        let mut first = 0;
+        for size in sizes {
+            let behind = self.failures.split_off(&(first + size));
+            let failures = std::mem::replace(&mut self.failures, behind);
+            let failures = failures.into_iter().map(|(place, failure)| (place - first, failure)).collect();
+            let (outputs, dropped) = (std::mem::take(&mut self.outputs), std::mem::take(&mut self.dropped));
+            answers.push(Self { outputs, failures, dropped });
+            first += size;
+        }
+        answers
+    }
+}
+
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Form<'a> {
@@ -316,6 +335,19 @@ mod tests {
         for output in [None, Some(&output())] {
             assert_eq!(read(body.as_bytes(), &batch(), output, &Encodings::default()).as_ref(), Ok(&expected));
         }
+    }
+
+    #[test]
+    fn each_of_several_batches_has_its_own_failures() {
+        let failures = [0, 3, 4, 6].map(|place| (place, Failure::new("No", place)));
+        let answer = Answer { failures: failures.into(), dropped: 2, ..Answer::default() };
+        let parts = answer.split([3, 1, 0, 3].into_iter());
+        let of =
+            |part: &Answer| part.failures.iter().map(|(place, failure)| (*place, failure.message.clone())).collect();
+        let failures: Vec<Vec<(usize, String)>> = parts.iter().map(of).collect();
+        let at = |place, was: &str| (place, was.to_owned());
+        assert_eq!(failures, [vec![at(0, "0")], vec![at(0, "3")], vec![], vec![at(0, "4"), at(2, "6")]]);
+        assert_eq!(parts.iter().map(|part| part.dropped).collect::<Vec<_>>(), [2, 0, 0, 0]);
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::{
     stats::Counted,
 };
 use bytes::Bytes;
+use std::time::Duration;
 use tidemill_api::Ordering;
 use tokio_util::sync::CancellationToken;
 
@@ -26,6 +27,9 @@ pub enum Attempt {
     /// It was not made: the runner stops.
     Stopped(Work),
 }
+
+/// What came of an event, and how long the function worked on it.
+pub(crate) type Invocation = (Outcome, Duration);
 
 /// Why the records of a piece of work failed.
 pub enum Failures {
@@ -67,7 +71,20 @@ impl<S: Sink> Pipeline<S> {
         stop: &CancellationToken,
     ) -> Result<Attempt, Unsettled> {
         let retry = &self.plan.retry;
+        let shared = match &self.shared {
+            // The first time, and where nothing of its partition is before it.
+            Some(shared) if work.attempts == 0 && !route.turn.is_early() => {
+                match self.share(shared, &work.records, route.turn, stop).await {
+                    Err(Unsettled::Stopped) => return Ok(Attempt::Stopped(work)),
+                    shared => shared?,
+                }
+            }
+            _ => None,
+        };
         let answer = loop {
+            if let Some(answer) = shared {
+                break answer;
+            }
             if route.turn.is_in_vain() {
                 route.turn.come().await?;
             }
@@ -123,32 +140,46 @@ impl<S: Sink> Pipeline<S> {
             Ok(encodings) => encodings,
             Err(failure) => return Ok(Err(failure)),
         };
-        let body = match self.invoke(event, records, stop).await {
-            Ok(body) => body,
-            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
-            Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
-        };
-        let answer = answer::read(&body, records, self.plan.output.as_ref(), &encodings);
-        Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
+        let invocation = self.invoke(event, event::size(records), stop).await;
+        self.read(invocation, records, &encodings)
     }
 
-    async fn invoke(&self, event: impl FnOnce() -> Bytes, records: &[Entry], stop: &CancellationToken) -> Outcome {
-        let id = uuid::Uuid::new_v4().to_string();
-        let (outcome, busy) = self.pool.invoke(id, event::size(records), event, stop).await;
+    /// Has the function work on an event of about `size` bytes.
+    pub(crate) async fn invoke(
+        &self,
+        event: impl FnOnce() -> Bytes,
+        size: usize,
+        stop: &CancellationToken,
+    ) -> Invocation {
+        self.pool.invoke(uuid::Uuid::new_v4().to_string(), size, event, stop).await
+    }
+
+    /// What an invocation with these records means.
+    pub(crate) fn read(
+        &self,
+        (outcome, busy): Invocation,
+        records: &[Entry],
+        encodings: &Encodings,
+    ) -> Result<Result<Answer, Failure>, Unsettled> {
         let result = match &outcome {
             Ok(_) => "success",
             Err(Failed::Function(_)) => "error",
             Err(Failed::Timeout(_)) => "timeout",
             Err(Failed::Crash(_)) => "crash",
-            Err(Failed::Stopping) => return outcome,
+            Err(Failed::Stopping) => return Err(Unsettled::Stopped),
         };
         // A firing counts as one.
         self.stats.invoked(records.len().max(1), busy, result);
-        outcome
+        let body = match outcome {
+            Ok(body) => body,
+            Err(failed) => return Ok(Err(Failure::new(failed.kind(), &failed))),
+        };
+        let answer = answer::read(&body, records, self.plan.output.as_ref(), encodings);
+        Ok(answer.map_err(|error| Failure::new("InvalidAnswer", error)))
     }
 
     /// The schemas of the topics that the function writes to.
-    async fn encodings(&self) -> Result<Encodings, Failure> {
+    pub(crate) async fn encodings(&self) -> Result<Encodings, Failure> {
         match &self.encoder {
             Some(encoder) => encoder.schemas().await,
             None => Ok(Encodings::default()),

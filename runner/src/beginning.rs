@@ -3,17 +3,20 @@
 //! librdkafka may have read it since an earlier assignment. Where that ended while it was asking where the log
 //! begins, for a group that had committed nothing yet, the answer comes too late, and librdkafka (2.12) asks
 //! again and reads the partition without having it. What it has read waits in the partition's queue, and would
-//! come first.
+//! come first. Where that answer comes only after the partition is assigned again, librdkafka goes back in the
+//! middle: the partition's task sees that records come which it has had, and the runner starts again.
 
 use crate::{consumer::Consumer, pauses::Pauses, pipeline::Unsettled};
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer as _, error::KafkaResult};
 use std::{sync::Arc, time::Duration};
-use tokio::task::spawn_blocking;
+use tokio::{sync::Semaphore, task::spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long one call may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(5);
+/// Calls at once, of all partitions: each has a thread meanwhile.
+static CALLS: Semaphore = Semaphore::const_new(16);
 
 /// Where to read a partition from.
 pub struct Beginning {
@@ -25,8 +28,8 @@ pub struct Beginning {
 }
 
 impl Beginning {
-    /// Asks for what the group has committed. By the answer librdkafka has its own, which it asked for before: what
-    /// it had read until then it gives to nobody.
+    /// Asks for what the group has committed. Mostly librdkafka has its own answer by then, and gives what it had
+    /// read before that to nobody.
     ///
     /// # Errors
     /// When told to stop before there is an answer.
@@ -42,11 +45,12 @@ impl Beginning {
     }
 
     /// Whether the first record that comes is one to begin with. Where it is not, it has librdkafka read from what is
-    /// committed; whatever comes then is right: the log may have been cut.
+    /// committed; whatever comes then is right: the log may have been cut. (One that was cut below that place, and
+    /// has grown past it again while this is asked, is read from there.)
     ///
     /// # Errors
     /// When told to stop before that.
-    pub async fn is_at(&mut self, offset: i64, stop: &CancellationToken) -> Result<bool, Unsettled> {
+    pub async fn begins_at(&mut self, offset: i64, stop: &CancellationToken) -> Result<bool, Unsettled> {
         let Some(committed) = self.committed.take().filter(|committed| offset < *committed) else { return Ok(true) };
         let (topic, partition) = (&*self.topic, self.partition);
         warn!(
@@ -70,7 +74,15 @@ impl Beginning {
         let mut pauses = Pauses::default();
         loop {
             let (consumer, topic, partition) = (self.consumer.clone(), self.topic.clone(), self.partition);
-            let called = spawn_blocking(move || call(&consumer, &topic, partition));
+            let called = async {
+                let turn = CALLS.acquire().await.expect("it is never closed");
+                spawn_blocking(move || {
+                    // For as long as the thread is taken, also where nobody waits any more.
+                    let _turn = turn;
+                    call(&consumer, &topic, partition)
+                })
+                .await
+            };
             let error = tokio::select! {
                 () = stop.cancelled() => return Err(Unsettled::Stopped),
                 called = called => match called.expect("calls do not panic") {

@@ -6,6 +6,7 @@
 //! committed, and only then is it given back. The other partitions go on meanwhile.
 
 use crate::{
+    beginning,
     commits::{Commits, Committer},
     membership::{self, Protocol},
     output::Sink,
@@ -24,7 +25,7 @@ use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
     sync::{Arc, OnceLock, Weak},
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tidemill_api::{Start, plan::KafkaPlan};
 use tidemill_kafka::{Begin, Connection, DELIVERY_TIMEOUT, PartitionQueue, begin_group};
@@ -172,6 +173,11 @@ async fn session<S: Sink>(
         }
         context.commits.commit_surely(&*consumer);
         consumer.unsubscribe();
+        // A call that nobody waits for any more may have a handle still.
+        let patience = Instant::now() + beginning::PATIENCE + Duration::from_secs(1);
+        while Arc::strong_count(&consumer) > 1 && Instant::now() < patience {
+            std::thread::sleep(Duration::from_millis(10));
+        }
         drop(consumer);
         unknown
     });

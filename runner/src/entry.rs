@@ -192,6 +192,12 @@ impl Entry {
         }
     }
 
+    /// How many bytes stay in memory as long as it does.
+    #[cfg(test)]
+    pub fn kept(&self) -> usize {
+        self.piece.bytes.len()
+    }
+
     /// Whether it is of the same topic and partition.
     #[must_use]
     pub fn shares_partition(&self, other: &Self) -> bool {

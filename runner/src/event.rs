@@ -14,6 +14,8 @@ use std::collections::BTreeMap;
 
 /// Bytes of JSON around a record's base64, beside its topic.
 const AROUND: usize = 160;
+/// Bytes that say which schema a part of it had.
+const METADATA: usize = 80;
 
 /// Bytes that the event for these records has, and hardly fewer.
 #[must_use]
@@ -23,7 +25,8 @@ pub fn size(entries: &[Entry]) -> usize {
         let [key, value] = [key, value].map(|bytes| bytes.map_or(0, <[u8]>::len));
         // Of a header's value each byte is a number of up to four characters, and a comma.
         let headers = headers.iter().map(|(name, value)| name.len() + 5 * value.as_ref().map_or(0, Vec::len) + 8);
-        (key + value) / 3 * 4 + headers.sum::<usize>() + entry.topic().len() + AROUND
+        let decoded = entry.decoded().map_or(0, |by| [&by.key, &by.value].into_iter().flatten().count());
+        (key + value) / 3 * 4 + headers.sum::<usize>() + entry.topic().len() + AROUND + decoded * METADATA
     };
     entries.iter().map(one).sum::<usize>() + 256
 }
@@ -230,5 +233,24 @@ mod tests {
         assert!(bytes <= about && about < 2 * bytes, "{bytes} bytes, estimated as {about}");
         let event: Value = serde_json::from_slice(&event).expect("JSON");
         assert_eq!(event, expected);
+    }
+
+    #[test]
+    fn an_event_of_decoded_records_is_as_large_as_was_estimated() {
+        let json = || Some(Json { text: "{}".into(), format: Format::Protobuf, schema_id: u32::MAX });
+        let mut entry = Entry::from(Record {
+            topic: "raw".into(),
+            partition: i32::MAX,
+            offset: i64::MAX,
+            timestamp: i64::MAX,
+            log_append_time: true,
+            key: Some("k".into()),
+            value: Some("v".into()),
+            ..Record::default()
+        });
+        entry.decode(Decoded { key: json(), value: json() });
+        let entries = vec![entry; 100];
+        let (bytes, about) = (kafka(&entries, "b:9092").len(), size(&entries));
+        assert!(bytes <= about && about < 2 * bytes, "{bytes} bytes, estimated as {about}");
     }
 }

@@ -9,6 +9,10 @@ use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use tidemill_api::{Batch as Limits, Ordering};
 
+/// So many records that wait for others of their key keep the memory of those that came with them, 64 KiB each at
+/// most; further ones have their own.
+const COMPANY: usize = 100;
+
 /// Records that were read and are not in work.
 #[derive(Debug)]
 pub struct Lanes {
@@ -80,8 +84,9 @@ impl Lanes {
     }
 
     /// Takes in a record, the next of its partition.
-    pub fn push(&mut self, record: Entry) {
+    pub fn push(&mut self, mut record: Entry) {
         let one = Amount { records: 1, bytes: record.size() };
+        let blocked = self.waiting() - self.ready.records;
         self.held.add(one);
         match &mut self.order {
             Order::Partition { waiting, busy } => {
@@ -98,6 +103,9 @@ impl Lanes {
                     return;
                 };
                 if let Some(line) = lines.get_mut(key) {
+                    if line.busy && blocked >= COMPANY {
+                        record.part();
+                    }
                     line.waiting.push_back(record);
                     line.amount.add(one);
                     if line.busy {
@@ -298,12 +306,12 @@ impl Ticket {
 }
 
 impl Amount {
-    fn add(&mut self, other: Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.records += other.records;
         self.bytes += other.bytes;
     }
 
-    fn take(&mut self, other: Self) {
+    pub(crate) fn take(&mut self, other: Self) {
         self.records -= other.records;
         self.bytes -= other.bytes;
     }
@@ -312,7 +320,10 @@ impl Amount {
 #[cfg(test)]
 mod tests {
     use super::{Amount, Lanes};
-    use crate::{entry::Entry, record::Record};
+    use crate::{
+        entry::{Entry, copy},
+        record::Record,
+    };
     use bytes::Bytes;
     use proptest::prelude::*;
     use std::collections::{BTreeMap, VecDeque};
@@ -320,7 +331,7 @@ mod tests {
 
     fn limits(max_records: u32, max_bytes: u64) -> Limits {
         let max_bytes = max_bytes.to_string().parse().expect("a size");
-        Limits { max_records, window: Duration::from_secs(0), max_bytes }
+        Limits { max_records, window: Duration::from_secs(0), max_bytes, span_partitions: false }
     }
 
     fn record(offset: i64, key: Option<u8>, size: usize) -> Entry {
@@ -382,6 +393,25 @@ mod tests {
         assert_eq!(lanes.ready().records, 0);
         lanes.finish(one);
         assert_eq!((lanes.ready().records, next(&mut lanes).0), (2, 1));
+    }
+
+    #[test]
+    fn many_that_wait_for_a_key_do_not_keep_what_came_with_them() {
+        let one = |offset| Record { topic: "raw".into(), offset, key: Some("slow".into()), ..Record::default() };
+        // Each comes with another of 1,000 B.
+        let other = |offset| Record { key: None, value: Some(vec![0; 1_000].into()), ..one(offset) };
+        let mut lanes = Lanes::new(Ordering::Key);
+        lanes.push(one(0).into());
+        let (_, ticket) = lanes.hand_out(&limits(1, 10_000)).expect("records wait").split();
+        for offset in 1..=1_000 {
+            copy(&"raw".into(), 0, &[one(2 * offset), other(2 * offset + 1)], |entry| lanes.push(entry));
+            lanes.hand_out(&limits(1, 10_000)).expect("the other one waits for nobody");
+        }
+        lanes.finish(ticket);
+        let waited = lanes.hand_out(&limits(1_000, 10_000)).expect("records wait").records;
+        assert_eq!(waited.len(), 1_000);
+        let kept: usize = waited.iter().map(Entry::kept).sum();
+        assert!(kept <= super::COMPANY * 1_004 + 1_000 * 4, "{kept} bytes");
     }
 
     proptest! {

@@ -52,6 +52,7 @@ pub mod route;
 pub mod runtime_api;
 pub mod schedule;
 pub mod serve;
+pub mod shared;
 pub mod sidecar;
 pub mod stats;
 pub mod transactions;

@@ -8,12 +8,13 @@ use crate::{
     beginning::Beginning,
     consumer::{Consumer, Queue},
     entry::{self, Entry},
-    lanes::{Lanes, Ticket},
+    lanes::{Amount, Lanes, Ticket},
     output::Sink,
     pipeline::{Pipeline, Unsettled},
     record::Source,
     resting::Resting,
     retry,
+    shared::Gathering,
     stats::{Counted, Tally},
     transactions::Transactions,
     turn::{Before, Turn},
@@ -95,6 +96,10 @@ struct Work {
     moved: Instant,
     /// Up to where transactions have committed.
     committed: Option<i64>,
+    /// A record that came although it, or one behind it, had been read before.
+    rewound: Option<i64>,
+    /// What others have to know of it, where they share invocations.
+    gathering: Option<Gathering>,
 }
 
 impl<S: Sink> Partition<S> {
@@ -130,6 +135,8 @@ impl<S: Sink> Partition<S> {
             since: None,
             moved: Instant::now(),
             committed: None,
+            rewound: None,
+            gathering: self.pipeline.shared.clone().map(Gathering::new),
         };
         // One batch more than there are invocations: its outputs are acknowledged meanwhile.
         let abreast = match ordering {
@@ -154,13 +161,16 @@ impl<S: Sink> Partition<S> {
             let closes = work.since.map(|since| since + self.plan.batch.window.get());
             let returns = work.again.next().filter(|_| free_again(&work));
             let collecting = free(&work) && work.lanes.ready().records > 0;
+            if let Some(gathering) = &mut work.gathering {
+                gathering.collects(if collecting { work.lanes.ready() } else { Amount::default() });
+            }
             tokio::select! {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
                 message = self.read(), if room > 0 => {
                     if work.watermark.is_new() {
-                        match beginning.is_at(message.offset(), &self.stop).await {
+                        match beginning.begins_at(message.offset(), &self.stop).await {
                             Ok(true) => {}
                             Ok(false) => continue,
                             Err(_stopped) => break,
@@ -169,10 +179,17 @@ impl<S: Sink> Partition<S> {
                         info!(topic, partition, offset, "reading from here");
                     }
                     self.take(&mut work, room.min(AT_ONCE), &message);
+                    if let Some(offset) = work.rewound {
+                        let (topic, partition) = (&*self.topic, self.number);
+                        error!(topic, partition, offset, "read before: the runner must start again");
+                        self.failed.cancel();
+                        break;
+                    }
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
                 () = sleep_until(returns.unwrap_or_else(Instant::now)), if returns.is_some() => {}
                 () = handed_over(&mut work.before), if work.lanes.in_turn() => work.lanes.hand_over(),
+                () = called(&mut work.gathering) => {}
                 _ = resting.changed() => {}
                 _ = looks.tick() => {
                     self.tell_held(&mut work);
@@ -206,8 +223,15 @@ impl<S: Sink> Partition<S> {
     }
 
     /// Whether the function gets the record; where not, that is its outcome.
+    ///
+    /// One that was read before has had it, or will: librdkafka may go back to where an earlier assignment
+    /// would have begun ([`crate::beginning`]), also while the partition is read. It does that once, for a client.
+    /// Or the topic was made anew.
     fn wants(&self, work: &mut Work, record: &impl Source, dropped: &mut usize) -> bool {
-        work.watermark.take(record.offset());
+        if !work.watermark.take(record.offset()) {
+            work.rewound = Some(record.offset());
+            return false;
+        }
         let wants = self.pipeline.wants(record);
         if !wants {
             work.watermark.done(record.offset());
@@ -244,7 +268,8 @@ impl<S: Sink> Partition<S> {
     fn is_due(&self, work: &Work) -> bool {
         let window = self.plan.batch.window.get();
         let waited = || work.since.is_some_and(|since| since.elapsed() >= window);
-        work.lanes.ready().records > 0 && (work.lanes.has_full(&self.plan.batch) || waited())
+        let called = || work.gathering.as_ref().is_some_and(Gathering::is_called);
+        work.lanes.ready().records > 0 && (work.lanes.has_full(&self.plan.batch) || waited() || called())
     }
 
     /// How many more may be read: memory is bounded also where one record is never done.
@@ -252,8 +277,7 @@ impl<S: Sink> Partition<S> {
         let limits = &self.plan.batch;
         let batches = limits.max_records as usize * (abreast + 1);
         let records = if ordering == Ordering::Partition { batches } else { batches.max(AHEAD) };
-        // Further than what can be handed out is read only past what waits for others. One that waits keeps up to 64 KiB
-        // of those that came with it, which is not counted here: `AHEAD` bounds that too.
+        // Further than what can be handed out is read only past what waits for others.
         let (held, ready) = (work.lanes.held(), work.lanes.ready());
         if held.bytes >= limits.max_bytes.get() + AHEAD_BYTES {
             return 0;
@@ -263,7 +287,11 @@ impl<S: Sink> Partition<S> {
 
     /// Puts a batch into work; answers whether there was one.
     fn hand_out(&self, work: &mut Work, ordering: Ordering, transactions: Option<&Arc<Transactions>>) -> bool {
+        let full = work.lanes.has_full(&self.plan.batch);
         let Some(batch) = work.lanes.hand_out(&self.plan.batch) else { return false };
+        if let Some(gathering) = &mut work.gathering {
+            gathering.hands_over(full);
+        }
         work.since = (work.lanes.waiting() > 0).then(Instant::now);
         let (records, ticket) = batch.split();
         let offsets = records.iter().map(Entry::offset).collect();
@@ -388,6 +416,14 @@ impl<S: Sink> Partition<S> {
                 }
             }
         }
+    }
+}
+
+/// Waits until another partition wants what this one has, to share an invocation.
+async fn called(gathering: &mut Option<Gathering>) {
+    match gathering {
+        Some(gathering) => gathering.called().await,
+        None => std::future::pending().await,
     }
 }
 

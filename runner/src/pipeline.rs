@@ -17,6 +17,7 @@ use crate::{
     record::{OutRecord, Raw, Record, Source},
     retry::{self, Again, Next, Work},
     route::Route,
+    shared::Shared,
     stats::{Counted, Stats},
     turn::Turn,
 };
@@ -44,6 +45,8 @@ pub struct Pipeline<S> {
     pub dead_letters: Arc<S>,
     /// Where dead letters go instead, where the manifest names a bucket.
     pub archive: Option<Archive>,
+    /// Where batches of several partitions meet, if they may share an invocation.
+    pub shared: Option<Arc<Shared>>,
     /// What is counted.
     pub stats: Arc<Stats>,
     /// What the event says it came from.

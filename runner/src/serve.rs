@@ -13,6 +13,7 @@ use crate::{
     pool::{Pool, Source},
     process::Bootstrap,
     report, schedule,
+    shared::Shared,
     stats::Stats,
 };
 use anyhow::{Context, Result, bail};
@@ -24,7 +25,10 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tidemill_api::plan::{FailurePlan, Plan, TriggerPlan};
+use tidemill_api::{
+    Delivery,
+    plan::{FailurePlan, Plan, TriggerPlan},
+};
 use tidemill_filter::Filters;
 use tidemill_schemas::Registry;
 use tidemill_service::{
@@ -117,6 +121,7 @@ pub async fn run(args: Args) -> Result<()> {
         decoder: decoder(&config.plan, registry.as_ref()),
         encoder: encoder(&config.plan, output_registry),
         filters: filters(&config.plan)?,
+        shared: shared(&config.plan),
         stats: Arc::new(Stats::default()),
         bootstrap_servers: config.bootstrap_servers.clone(),
         plan: config.plan.clone(),
@@ -219,6 +224,13 @@ fn decoder(plan: &Plan, registry: Option<&Arc<Registry>>) -> Option<Decoder> {
 fn encoder(plan: &Plan, registry: Option<Arc<Registry>>) -> Option<Encoder> {
     let (output, registry) = (plan.output.as_ref()?, registry?);
     Some(Encoder::new(registry, std::iter::once(&output.topic).chain(&output.allowed_topics)))
+}
+
+fn shared(plan: &Plan) -> Option<Arc<Shared>> {
+    let batch = plan.kafka()?.batch.clone();
+    // A transaction is of one partition.
+    let bound = plan.output.as_ref().is_some_and(|output| output.delivery == Delivery::ExactlyOnce);
+    (batch.span_partitions && !bound).then(|| Shared::new(batch))
 }
 
 fn archive(plan: &Plan) -> Result<Option<Archive>> {

@@ -59,6 +59,12 @@ impl Turn {
         self.late.is_cancelled()
     }
 
+    /// Cancelled when nothing more may be sent.
+    #[must_use]
+    pub fn late(&self) -> CancellationToken {
+        self.late.clone()
+    }
+
     /// For the next batch.
     #[must_use]
     pub fn before_next(&self) -> Before {

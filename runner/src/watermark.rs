@@ -14,10 +14,15 @@ pub struct Watermark {
 }
 
 impl Watermark {
-    /// A record was read; offsets only grow.
-    pub fn take(&mut self, offset: i64) {
-        debug_assert!(self.open.back().is_none_or(|(last, _)| *last < offset), "a partition is read in order");
-        self.open.push_back((offset, false));
+    /// A record was read; answers whether it is behind all those before.
+    #[must_use]
+    pub fn take(&mut self, offset: i64) -> bool {
+        let last = self.open.back().map_or(self.done, |(last, _)| Some(*last));
+        let grows = last.is_none_or(|last| last < offset);
+        if grows {
+            self.open.push_back((offset, false));
+        }
+        grows
     }
 
     /// A record that was read is done.
@@ -82,7 +87,7 @@ mod tests {
     #[test]
     fn a_gap_holds_what_comes_after_it() {
         let mut watermark = Watermark::default();
-        [10, 11, 15, 16].into_iter().for_each(|offset| watermark.take(offset));
+        assert!([10, 11, 15, 16].into_iter().all(|offset| watermark.take(offset)));
         let mut after = |offset| {
             watermark.done(offset);
             (watermark.reached(), watermark.oldest(), watermark.span())
@@ -94,13 +99,23 @@ mod tests {
         assert_eq!(after(16), (Some(16), None, 0));
     }
 
+    #[test]
+    fn what_was_read_before_is_not_taken_again() {
+        let mut watermark = Watermark::default();
+        assert_eq!([5, 6, 9].map(|offset| watermark.take(offset)), [true; 3]);
+        assert_eq!([0, 6, 9].map(|offset| watermark.take(offset)), [false; 3]);
+        watermark.all_done(&[5, 6, 9]);
+        assert_eq!([8, 9, 10].map(|offset| watermark.take(offset)), [false, false, true]);
+        assert_eq!((watermark.reached(), watermark.oldest()), (Some(9), Some(10)));
+    }
+
     proptest! {
         #[test]
         fn a_batch_is_done_as_its_records_are(
             done in prop::collection::vec(prop::collection::btree_set(0_i64..40, 0..20), 1..6),
         ) {
             let (mut one, mut all) = (Watermark::default(), Watermark::default());
-            (0..40).filter(|offset| offset % 3 != 1).for_each(|offset| { one.take(offset); all.take(offset); });
+            (0..40).filter(|offset| offset % 3 != 1).for_each(|offset| assert!(one.take(offset) && all.take(offset)));
             for batch in done {
                 let batch: Vec<i64> = batch.into_iter().collect();
                 batch.iter().for_each(|offset| one.done(*offset));
@@ -114,7 +129,7 @@ mod tests {
             mut order in Just((0_i64..60).collect::<Vec<_>>()).prop_shuffle(), until in 0_usize..60,
         ) {
             let mut watermark = Watermark::default();
-            (0..60).for_each(|offset| watermark.take(offset));
+            assert!((0..60).all(|offset| watermark.take(offset)));
             order.truncate(until);
             for (count, offset) in order.iter().enumerate() {
                 watermark.done(*offset);
