@@ -81,25 +81,25 @@ impl<S: Sink> Pipeline<S> {
             }
             _ => None,
         };
-        let answer = loop {
-            if let Some(answer) = shared {
-                break answer;
-            }
-            if route.turn.is_in_vain() {
-                route.turn.come().await?;
-            }
-            let early = route.turn.is_early();
-            let event = || event::kafka(&work.records, &self.bootstrap_servers).into();
-            let answer = match self.answer(event, &work.records, stop).await {
-                Err(Unsettled::Stopped) => return Ok(Attempt::Stopped(work)),
-                answer => answer?,
-            };
-            if !early || route.turn.come().await? {
-                break answer;
-            }
-            if stop.is_cancelled() {
-                return Ok(Attempt::Stopped(work));
-            }
+        let answer = match shared {
+            Some(answer) => answer,
+            None => loop {
+                if route.turn.is_in_vain() {
+                    route.turn.come().await?;
+                }
+                let early = route.turn.is_early();
+                let event = || event::kafka(&work.records, &self.bootstrap_servers).into();
+                let answer = match self.answer(event, &work.records, stop).await {
+                    Err(Unsettled::Stopped) => return Ok(Attempt::Stopped(work)),
+                    answer => answer?,
+                };
+                if !early || route.turn.come().await? {
+                    break answer;
+                }
+                if stop.is_cancelled() {
+                    return Ok(Attempt::Stopped(work));
+                }
+            },
         };
         work.attempts += 1;
         let failed = |work: Work, failure| Ok(Attempt::Failed(work.failed(retry, ordering), Failures::Whole(failure)));

@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::warn;
 
 /// How long one call may take.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const PATIENCE: Duration = Duration::from_secs(3);
 /// Calls at once, of all partitions: each has a thread meanwhile.
 static CALLS: Semaphore = Semaphore::const_new(16);
 

@@ -22,8 +22,8 @@ pub struct Entry {
     key: Option<Place>,
     value: Option<Place>,
     /// Mostly there are none.
-    headers: Option<Box<HeaderList>>,
-    decoded: Option<Box<Decoded>>,
+    headers: Option<Arc<HeaderList>>,
+    decoded: Option<Arc<Decoded>>,
 }
 
 /// Keys and values of records that came together.
@@ -96,7 +96,7 @@ impl Entry {
         let value = place(start + length(record.key()), record.value());
         let (timestamp, log_append_time) = record.time();
         let headers = record.headers();
-        let headers = (!headers.is_empty()).then(|| Box::new(headers));
+        let headers = (!headers.is_empty()).then(|| Arc::new(headers));
         Self { piece, offset: record.offset(), timestamp, log_append_time, key, value, headers, decoded: None }
     }
 
@@ -172,7 +172,7 @@ impl Entry {
 
     /// The function gets what a schema has made of it.
     pub fn decode(&mut self, decoded: Decoded) {
-        self.decoded = Some(Box::new(decoded));
+        self.decoded = Some(Arc::new(decoded));
     }
 
     /// The record as it was read.

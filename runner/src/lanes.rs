@@ -9,8 +9,8 @@ use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use tidemill_api::{Batch as Limits, Ordering};
 
-/// So many records that wait for others of their key keep the memory of those that came with them, 64 KiB each at
-/// most; further ones have their own.
+/// So many records that wait for one of their key in work keep the memory of those that came with them, 64 KiB each
+/// at most; further ones that come have their own.
 const COMPANY: usize = 100;
 
 /// Records that were read and are not in work.

@@ -197,6 +197,8 @@ impl<S: Sink> Partition<S> {
                 }
             }
         }
+        // What waits here is for the next owner: nobody else should reckon with it.
+        work.gathering = None;
         // What is in work may end.
         while let Some(done) = work.batches.join_next().await {
             self.done(&mut work, done);

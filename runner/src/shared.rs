@@ -1,7 +1,7 @@
 //! Invocations that batches of several partitions share, where `batch.spanPartitions` says so.
 //!
 //! A partition whose window has passed calls the others to hand over what they have. Whichever batch
-//! comes first leads: when a process can take an event, that has what has come meanwhile, as far as
+//! comes first leads: when there is room for an event, that has what has come meanwhile, as far as
 //! `batch` allows. Its outputs are acknowledged before any of the batches hears of the answer, and each
 //! keeps its own outcome from then on. An invocation that fails as a whole is made again for each batch
 //! by itself, at once, so that no partition's records cost another an attempt.
@@ -12,10 +12,8 @@ use crate::{
     event,
     failure::Failure,
     lanes::Amount,
-    output::{self, Sink},
+    output::Sink,
     pipeline::{Pipeline, Unsettled},
-    record::OutRecord,
-    route::Route,
     turn::Turn,
 };
 use bytes::Bytes;
@@ -64,7 +62,9 @@ struct Waiter {
 struct Seat {
     records: usize,
     /// Cancelled when nothing more may be sent for its partition.
-    late: CancellationToken,
+    late: Vec<CancellationToken>,
+    /// Cancelled when the partition is given back.
+    stop: CancellationToken,
     /// Where it hears what it should do; gone where it leads.
     told: Option<oneshot::Sender<Told>>,
 }
@@ -74,8 +74,15 @@ struct Seat {
 enum Told {
     /// It is the first.
     Lead,
-    /// What the function answered for it, whose outputs are acknowledged.
+    /// What the function answered for it, whose outputs are acknowledged; where it was alone in the event,
+    /// they are in the answer.
     Answered(Answer),
+    /// Why the function failed with it, alone.
+    Failed(Failure),
+    /// The event failed: it should have its own.
+    Alone,
+    /// The event was not worked on.
+    TakenBack,
 }
 
 /// A batch's place among those that wait, until it is taken or given up.
@@ -93,11 +100,11 @@ impl Shared {
         Arc::new(Self { limits, waiting, collected, due: watch::Sender::default() })
     }
 
-    fn join(&self, records: Vec<Entry>, late: CancellationToken) -> Place<'_> {
+    fn join(&self, records: Vec<Entry>, late: Vec<CancellationToken>, stop: CancellationToken) -> Place<'_> {
         let (told, hears) = oneshot::channel();
         let mut amount = Amount::default();
         records.iter().for_each(|record| amount.add(Amount { records: 1, bytes: record.size() }));
-        let seat = Seat { records: records.len(), late, told: Some(told) };
+        let seat = Seat { records: records.len(), late, stop, told: Some(told) };
         let mut waiting = self.waiting.lock();
         waiting.last += 1;
         let id = waiting.last;
@@ -121,6 +128,13 @@ impl Shared {
         }
         waiting.appoint();
         (records, seats)
+    }
+
+    /// Whether those who wait have all that an event may have.
+    fn fills_an_event(&self) -> bool {
+        let mut amount = Amount::default();
+        self.waiting.lock().batches.iter().for_each(|waiter| amount.add(waiter.amount));
+        self.is_full(amount)
     }
 
     fn is_above(&self, amount: Amount) -> bool {
@@ -239,53 +253,79 @@ impl<S: Sink> Pipeline<S> {
         turn: &Turn,
         stop: &CancellationToken,
     ) -> Result<Option<Result<Answer, Failure>>, Unsettled> {
-        let mut place = shared.join(records.to_vec(), turn.late());
-        let told = tokio::select! {
-            biased;
-            told = &mut place.told => told,
-            () = stop.cancelled() => {
-                if place.leave() {
-                    return Err(Unsettled::Stopped);
+        loop {
+            let mut place = shared.join(records.to_vec(), turn.late().to_vec(), stop.clone());
+            let told = tokio::select! {
+                biased;
+                told = &mut place.told => told,
+                () = stop.cancelled() => {
+                    if place.leave() {
+                        return Err(Unsettled::Stopped);
+                    }
+                    (&mut place.told).await
                 }
-                (&mut place.told).await
+            };
+            let told = match told {
+                Ok(Told::Lead) => self.lead(shared, stop).await?,
+                Ok(told) => told,
+                // Whoever led is gone.
+                Err(_) => Told::Alone,
+            };
+            match told {
+                Told::Answered(answer) => return Ok(Some(Ok(answer))),
+                Told::Failed(failure) => return Ok(Some(Err(failure))),
+                Told::Alone => return Ok(None),
+                Told::Lead | Told::TakenBack if stop.is_cancelled() => return Err(Unsettled::Stopped),
+                Told::Lead | Told::TakenBack => {}
             }
-        };
-        match told {
-            Ok(Told::Answered(answer)) => Ok(Some(Ok(answer))),
-            Ok(Told::Lead) => self.lead(&place, event::size(records), stop).await,
-            // Whoever led got no answer for all of them.
-            Err(_) => Ok(None),
         }
     }
 
-    async fn lead(
-        &self,
-        place: &Place<'_>,
-        size: usize,
-        stop: &CancellationToken,
-    ) -> Result<Option<Result<Answer, Failure>>, Unsettled> {
-        let shared = place.shared;
-        if !shared.limits.window.get().is_zero() {
+    /// Makes the next event, and tells all who are in it but itself what came of it.
+    async fn lead(&self, shared: &Shared, stop: &CancellationToken) -> Result<Told, Unsettled> {
+        if !shared.limits.window.get().is_zero() && !shared.fills_an_event() {
             sleep(GATHER).await;
         }
         let encodings = match self.encodings().await {
             Ok(encodings) => encodings,
-            Err(failure) => return Ok(Some(Err(failure))),
+            Err(failure) => return Ok(Told::Failed(failure)),
         };
         let (mut records, mut seats) = (Vec::new(), Vec::new());
+        let (departed, mut known) = oneshot::channel();
         let event = || -> Bytes {
             (records, seats) = shared.depart();
+            let stops: Vec<CancellationToken> = seats.iter().map(|seat: &Seat| seat.stop.clone()).collect();
+            drop(departed.send(stops));
             event::kafka(&records, &self.bootstrap_servers).into()
         };
-        let invocation = self.invoke(event, size, stop).await;
-        let answer = self.read(invocation, &records, &encodings)?;
+        // An event that nobody works on yet is taken back when any of its partitions is.
+        let taken_back = stop.child_token();
+        let ends = async {
+            if let Ok(stops) = (&mut known).await {
+                select_all(stops.iter().map(|stop| Box::pin(stop.cancelled()))).await;
+                taken_back.cancel();
+            }
+            pending::<Infallible>().await
+        };
+        let invocation = tokio::select! {
+            biased;
+            never = ends => match never {},
+            // As large as events may be: how many will share it is not known yet.
+            invocation = self.invoke(event, usize::MAX, &taken_back) => invocation,
+        };
+        let Ok(answer) = self.read(invocation, &records, &encodings) else {
+            for seat in seats {
+                drop(seat.told.map(|told| told.send(Told::TakenBack)));
+            }
+            return Ok(Told::TakenBack);
+        };
         if seats.len() < 2 {
-            return Ok(Some(answer));
+            return Ok(answer.map_or_else(Told::Failed, Told::Answered));
         }
-        let partitions = seats.len();
+        let batches = seats.len();
         let alone = |reason: &dyn std::fmt::Display| {
-            warn!(partitions, records = records.len(), %reason, "an invocation for several partitions failed: each has one of its own now");
-            Ok(None)
+            warn!(batches, records = records.len(), %reason, "a shared invocation failed: each batch has its own now");
+            Ok(Told::Alone)
         };
         let mut answer = match answer {
             Ok(answer) => answer,
@@ -293,41 +333,20 @@ impl<S: Sink> Pipeline<S> {
         };
         // For all of them; nothing of it is left for one to produce.
         let outputs = std::mem::take(&mut answer.outputs);
-        match self.produce_for(&outputs, &seats, stop).await {
+        let turn = Turn::of_all(seats.iter().map(|seat| seat.late.as_slice()));
+        match self.route(&turn).produce(&outputs, stop).await {
             Ok(Ok(())) => {}
             Ok(Err(refused)) => return alone(&refused),
             Err(Unsettled::Stopped) => return alone(&Unsettled::Stopped),
             Err(unsettled) => return Err(unsettled),
         }
         let mut answers = answer.split(seats.iter().map(|seat| seat.records)).into_iter();
-        let own = answers.next();
+        let own = answers.next().unwrap_or_default();
         for (seat, answer) in seats.into_iter().skip(1).zip(answers) {
             // Who has gone meanwhile reads its records again.
             drop(seat.told.map(|told| told.send(Told::Answered(answer))));
         }
-        Ok(own.map(Ok))
-    }
-
-    /// Produces what was answered, unless nothing more may be sent for one of them.
-    async fn produce_for(
-        &self,
-        outputs: &[OutRecord],
-        seats: &[Seat],
-        stop: &CancellationToken,
-    ) -> Result<Result<(), output::Error>, Unsettled> {
-        let late = CancellationToken::new();
-        let turn = Turn::after(None, watch::Sender::default(), late.clone());
-        let route: Route<'_, S> = self.route(&turn);
-        let ends = async {
-            select_all(seats.iter().map(|seat| Box::pin(seat.late.cancelled()))).await;
-            late.cancel();
-            pending::<Infallible>().await
-        };
-        tokio::select! {
-            biased;
-            never = ends => match never {},
-            produced = route.produce(outputs, stop) => produced,
-        }
+        Ok(Told::Answered(own))
     }
 }
 
@@ -354,10 +373,9 @@ mod tests {
     #[tokio::test]
     async fn the_first_leads_takes_along_what_fits_and_the_next_leads_what_is_left() {
         let shared = Shared::new(limits(10));
-        let late = CancellationToken::new;
-        let mut first = shared.join(batch(0, 4), late());
-        let mut second = shared.join(batch(1, 5), late());
-        let mut third = shared.join(batch(2, 3), late());
+        let mut first = shared.join(batch(0, 4), Vec::new(), CancellationToken::new());
+        let mut second = shared.join(batch(1, 5), Vec::new(), CancellationToken::new());
+        let mut third = shared.join(batch(2, 3), Vec::new(), CancellationToken::new());
         assert_eq!((&mut first.told).now_or_never(), Some(Ok(Told::Lead)));
         assert_eq!((&mut second.told).now_or_never(), None);
         let (records, seats) = shared.depart();
@@ -374,9 +392,9 @@ mod tests {
     #[tokio::test]
     async fn where_the_first_leaves_the_next_one_leads() {
         let shared = Shared::new(limits(10));
-        let first = shared.join(batch(0, 1), CancellationToken::new());
-        let second = shared.join(batch(1, 1), CancellationToken::new());
-        let mut third = shared.join(batch(2, 1), CancellationToken::new());
+        let first = shared.join(batch(0, 1), Vec::new(), CancellationToken::new());
+        let second = shared.join(batch(1, 1), Vec::new(), CancellationToken::new());
+        let mut third = shared.join(batch(2, 1), Vec::new(), CancellationToken::new());
         drop(second);
         assert_eq!((&mut third.told).now_or_never(), None);
         drop(first);
@@ -387,8 +405,8 @@ mod tests {
     #[tokio::test]
     async fn a_batch_above_the_limits_is_alone() {
         let shared = Shared::new(limits(2));
-        let _first = shared.join(batch(0, 3), CancellationToken::new());
-        let _second = shared.join(batch(1, 1), CancellationToken::new());
+        let _first = shared.join(batch(0, 3), Vec::new(), CancellationToken::new());
+        let _second = shared.join(batch(1, 1), Vec::new(), CancellationToken::new());
         assert_eq!(shared.depart().0.len(), 3);
     }
 

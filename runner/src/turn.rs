@@ -17,7 +17,7 @@ pub struct Turn {
     before: Option<watch::Receiver<Stage>>,
     own: watch::Sender<Stage>,
     resting: watch::Sender<usize>,
-    late: CancellationToken,
+    late: Vec<CancellationToken>,
 }
 
 /// How far a batch is.
@@ -50,19 +50,25 @@ impl Turn {
     /// may be sent.
     #[must_use]
     pub fn after(before: Option<Before>, resting: watch::Sender<usize>, late: CancellationToken) -> Self {
-        Self { before: before.map(|before| before.0), own: watch::Sender::default(), resting, late }
+        Self { before: before.map(|before| before.0), own: watch::Sender::default(), resting, late: vec![late] }
+    }
+
+    /// What has no place of its own, and is late when any of these is.
+    #[must_use]
+    pub fn of_all<'a>(turns: impl IntoIterator<Item = &'a [CancellationToken]>) -> Self {
+        Self { late: turns.into_iter().flatten().cloned().collect(), ..Self::default() }
     }
 
     /// Whether what is sent now could still be on its way when the partition has its next owner.
     #[must_use]
     pub fn is_late(&self) -> bool {
-        self.late.is_cancelled()
+        self.late.iter().any(CancellationToken::is_cancelled)
     }
 
     /// Cancelled when nothing more may be sent.
     #[must_use]
-    pub fn late(&self) -> CancellationToken {
-        self.late.clone()
+    pub fn late(&self) -> &[CancellationToken] {
+        &self.late
     }
 
     /// For the next batch.
