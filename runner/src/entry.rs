@@ -19,6 +19,8 @@ pub struct Entry {
     offset: i64,
     timestamp: i64,
     log_append_time: bool,
+    /// Bytes of key, value and headers, which are looked at more often than these.
+    size: u32,
     key: Option<Place>,
     value: Option<Place>,
     /// Mostly there are none.
@@ -97,7 +99,10 @@ impl Entry {
         let (timestamp, log_append_time) = record.time();
         let headers = record.headers();
         let headers = (!headers.is_empty()).then(|| Arc::new(headers));
-        Self { piece, offset: record.offset(), timestamp, log_append_time, key, value, headers, decoded: None }
+        let offset = record.offset();
+        let entry = Self { piece, offset, timestamp, log_append_time, size: 0, key, value, headers, decoded: None };
+        let size = u32::try_from(entry.raw().size()).expect("Kafka has no records of gigabytes");
+        Self { size, ..entry }
     }
 
     /// The topic.
@@ -127,7 +132,7 @@ impl Entry {
     /// Bytes of key, value and headers.
     #[must_use]
     pub fn size(&self) -> u64 {
-        self.raw().size()
+        self.size.into()
     }
 
     /// The key.
@@ -162,6 +167,12 @@ impl Entry {
     pub fn seen(&self) -> Raw<'_> {
         let raw = self.raw();
         self.decoded().map_or(raw, |decoded| decoded.instead_of(raw))
+    }
+
+    /// Whether there is more to it than its key and value: headers, or what a schema has made of it.
+    #[must_use]
+    pub fn has_more(&self) -> bool {
+        self.headers.is_some() || self.decoded.is_some()
     }
 
     /// What a schema has made of it.

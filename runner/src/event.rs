@@ -21,6 +21,9 @@ const METADATA: usize = 80;
 #[must_use]
 pub fn size(entries: &[Entry]) -> usize {
     let one = |entry: &Entry| {
+        if !entry.has_more() {
+            return usize::try_from(entry.size()).unwrap_or(usize::MAX) / 3 * 4 + entry.topic().len() + AROUND;
+        }
         let Raw { key, value, headers, .. } = entry.seen();
         let [key, value] = [key, value].map(|bytes| bytes.map_or(0, <[u8]>::len));
         // Of a header's value each byte is a number of up to four characters, and a comma.

@@ -5,7 +5,8 @@
 //! A record leaves the consumer group's backlog when its offset is committed. [`commits`] commits
 //! only offsets that were stored (`enable.auto.offset.store=false`), and [`partition`] stores the
 //! [`watermark`]: the last offset up to which [`pipeline`]'s `settle` has done with every record,
-//! however batches of other keys have overtaken each other ([`lanes`]), whatever is invoked before
+//! however batches of other keys have overtaken each other ([`lanes`]), whatever shares an invocation
+//! ([`shared`]) or is invoked before
 //! its turn ([`turn`]) and whatever rests before another attempt ([`resting`]) or is left when the
 //! runner stops: that it gives back by name. It has done with a record only when the function has
 //! answered for it and the answer's records are acknowledged by all in-sync replicas, or when it is
