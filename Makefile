@@ -67,7 +67,7 @@ fuzz: setup-test ## Random input for the parsers, 10 s each; RUNS=10000000 for s
 	./scripts/fuzz.sh $(or $(ONLY),all) $(RUNS)
 
 bench: setup-test build ## Measure; ONLY=runner beside a bare consumer, ONLY=scale on a cluster, ONLY=operator with 100 and 3,000 Functions
-	@if $(BIN)/testbed status | grep -q 'running, pid'; then echo "services of the testbed run already: they are left running"; \
+	@if grep -q 'running, pid' <<<"$$($(BIN)/testbed status)"; then echo "services of the testbed run already: they are left running"; \
 	else trap '$(BIN)/testbed down' EXIT; fi; \
 	$(BIN)/testbed kafka start && \
 	$(CARGO) bench --profile release --workspace $(if $(ONLY),--bench $(ONLY),--bench runner --bench scale --bench operator)
