@@ -13,7 +13,8 @@ use std::{
 };
 use tidemill_e2e::{
     bed::{Bed, numbered},
-    runner::{Runner, echo},
+    runner::Runner,
+    scene::Scene,
     wait::{PATIENCE, until},
 };
 use tidemill_runner::config::Config;
@@ -36,14 +37,11 @@ const NOT_COORDINATOR: i16 = 16;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_could_not_be_had_is_asked_for_again() {
-    let bed = Bed::start("unread").await;
-    let input = bed.topic("in", 2, &[]).await;
-    let output = bed.topic("out", 2, &[]).await;
+    let Scene { bed, input, output, config, .. } = Scene::set("unread", 2).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
     let refused = Arc::new(AtomicUsize::new(0));
     let door = Door::open(bed.connection.bootstrap(), Trouble::Refused, refused.clone()).await;
-    let mut config = echo(&bed, &input, Some(&output));
-    config.bootstrap_servers = door;
+    let config = Config { bootstrap_servers: door, ..config };
 
     let mut first = Runner::start(&config);
     until("the runner to give up", PATIENCE, async || first.has_ended().map(|status| assert!(!status.success()))).await;
@@ -59,10 +57,7 @@ async fn a_place_that_could_not_be_had_is_asked_for_again() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
-    let bed = Bed::start("stale").await;
-    let input = bed.topic("in", 2, &[]).await;
-    let output = bed.topic("out", 2, &[]).await;
-    let config = echo(&bed, &input, Some(&output));
+    let Scene { bed, input, output, config, .. } = Scene::set("stale", 2).await;
     let Late { first, second, release } = late(&bed, &config).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
     // The second's half; the first waits for where its own begins.
@@ -83,10 +78,7 @@ async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
 /// The same, but the partition is the first's again, and read, before librdkafka goes back in it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_is_read_from_its_beginning_again_has_the_runner_start_again() {
-    let bed = Bed::start("rewound").await;
-    let input = bed.topic("in", 2, &[]).await;
-    let output = bed.topic("out", 2, &[]).await;
-    let config = echo(&bed, &input, Some(&output));
+    let Scene { bed, input, output, config, .. } = Scene::set("rewound", 2).await;
     let Late { mut first, second, release } = late(&bed, &config).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
     bed.records_when(&output, RECORDS / 2).await;

@@ -143,7 +143,7 @@ impl Lanes {
     /// Whether a whole batch may be handed out now.
     #[must_use]
     pub fn has_full(&self, limits: &Limits) -> bool {
-        self.ready.records >= limits.max_records as usize || self.ready.bytes >= limits.max_bytes.get()
+        self.ready.fills(limits)
     }
 
     /// The next batch of what may be handed out; at least one record where there is any.
@@ -306,6 +306,25 @@ impl Ticket {
 }
 
 impl Amount {
+    /// All of them.
+    pub fn of<'a>(records: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut amount = Self::default();
+        records.into_iter().for_each(|record| amount.add(Self { records: 1, bytes: record.size() }));
+        amount
+    }
+
+    /// Whether it is all that a batch may have.
+    #[must_use]
+    pub fn fills(self, limits: &Limits) -> bool {
+        self.records >= limits.max_records as usize || self.bytes >= limits.max_bytes.get()
+    }
+
+    /// Whether it is more than a batch may have.
+    #[must_use]
+    pub fn exceeds(self, limits: &Limits) -> bool {
+        self.records > limits.max_records as usize || self.bytes > limits.max_bytes.get()
+    }
+
     pub(crate) fn add(&mut self, other: Self) {
         self.records += other.records;
         self.bytes += other.bytes;

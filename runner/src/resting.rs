@@ -2,6 +2,7 @@
 
 use crate::{
     entry::Entry,
+    lanes::Amount,
     retry::{Again, Work},
 };
 use std::collections::BTreeMap;
@@ -59,11 +60,7 @@ impl Resting {
 }
 
 fn fits(one: &Work, other: &Work, limits: &Limits) -> bool {
-    let bytes = |work: &Work| work.records.iter().map(Entry::size).sum::<u64>();
-    one.named
-        && one.attempts == other.attempts
-        && one.records.len() + other.records.len() <= limits.max_records as usize
-        && bytes(one) + bytes(other) <= limits.max_bytes.get()
+    one.named && one.attempts == other.attempts && !Amount::of(one.records.iter().chain(&other.records)).exceeds(limits)
 }
 
 #[cfg(test)]

@@ -102,8 +102,7 @@ impl Shared {
 
     fn join(&self, records: Vec<Entry>, late: Vec<CancellationToken>, stop: CancellationToken) -> Place<'_> {
         let (told, hears) = oneshot::channel();
-        let mut amount = Amount::default();
-        records.iter().for_each(|record| amount.add(Amount { records: 1, bytes: record.size() }));
+        let amount = Amount::of(&records);
         let seat = Seat { records: records.len(), late, stop, told: Some(told) };
         let mut waiting = self.waiting.lock();
         waiting.last += 1;
@@ -119,7 +118,7 @@ impl Shared {
         let (mut records, mut seats, mut amount) = (Vec::new(), Vec::new(), Amount::default());
         while let Some(next) = waiting.batches.front() {
             amount.add(next.amount);
-            if !seats.is_empty() && self.is_above(amount) {
+            if !seats.is_empty() && amount.exceeds(&self.limits) {
                 break;
             }
             let next = waiting.batches.pop_front().expect("the first is there");
@@ -134,15 +133,7 @@ impl Shared {
     fn fills_an_event(&self) -> bool {
         let mut amount = Amount::default();
         self.waiting.lock().batches.iter().for_each(|waiter| amount.add(waiter.amount));
-        self.is_full(amount)
-    }
-
-    fn is_above(&self, amount: Amount) -> bool {
-        amount.records > self.limits.max_records as usize || amount.bytes > self.limits.max_bytes.get()
-    }
-
-    fn is_full(&self, amount: Amount) -> bool {
-        amount.records >= self.limits.max_records as usize || amount.bytes >= self.limits.max_bytes.get()
+        amount.fills(&self.limits)
     }
 }
 
@@ -200,10 +191,10 @@ impl Gathering {
             let mut all = self.shared.collected.lock();
             all.take(std::mem::replace(&mut self.amount, amount));
             all.add(amount);
-            grows && self.shared.is_full(*all)
+            grows && all.fills(&self.shared.limits)
         };
         // One that has enough by itself needs nobody.
-        if full && !self.shared.is_full(amount) {
+        if full && !amount.fills(&self.shared.limits) {
             self.shared.due.send_replace(());
         }
     }
@@ -268,7 +259,7 @@ impl<S: Sink> Pipeline<S> {
             let told = match told {
                 Ok(Told::Lead) => self.lead(shared, stop).await?,
                 Ok(told) => told,
-                // Whoever led is gone.
+                // Whoever led has nothing for it: the event failed, which was logged there, or the leader is gone.
                 Err(_) => Told::Alone,
             };
             match told {
@@ -341,7 +332,7 @@ impl<S: Sink> Pipeline<S> {
             Err(unsettled) => return Err(unsettled),
         }
         let mut answers = answer.split(seats.iter().map(|seat| seat.records)).into_iter();
-        let own = answers.next().unwrap_or_default();
+        let own = answers.next().expect("each batch has its part of the answer");
         for (seat, answer) in seats.into_iter().skip(1).zip(answers) {
             // Who has gone meanwhile reads its records again.
             drop(seat.told.map(|told| told.send(Told::Answered(answer))));
