@@ -6,6 +6,7 @@
 //! committed, and only then is it given back. The other partitions go on meanwhile.
 
 use crate::{
+    ahead::Ahead,
     beginning,
     commits::{Commits, Committer},
     membership::{self, Protocol},
@@ -239,14 +240,26 @@ impl Context {
     ) -> Self {
         let plan = Arc::new(plan.clone());
         let transactional = pipeline.plan.exactly_once().then(|| connection.clone());
-        let timeout = pipeline.plan.timeout;
+        let (timeout, ahead) = (pipeline.plan.timeout, Arc::new(Ahead::default()));
         let ending = failed.clone();
         let start = move |assigned| {
             let Assigned { topic, number, queue, consumer, begun, stop, late } = assigned;
             let (pipeline, plan, failed) = (pipeline.clone(), plan.clone(), failed.clone());
-            let (panicked, transactional) = (failed.clone(), transactional.clone());
-            let work =
-                Partition { topic, number, queue, consumer, pipeline, plan, transactional, begun, stop, late, failed };
+            let (panicked, transactional, ahead) = (failed.clone(), transactional.clone(), ahead.clone());
+            let work = Partition {
+                topic,
+                number,
+                queue,
+                consumer,
+                pipeline,
+                plan,
+                ahead,
+                transactional,
+                begun,
+                stop,
+                late,
+                failed,
+            };
             let work = work.run();
             tokio::spawn(async move {
                 // Nobody else would hear of it, and the partition would stand still.

@@ -4,7 +4,7 @@
 //! key one after the other, other keys beside them; records without a key wait for nobody. `none`:
 //! nobody waits.
 
-use crate::entry::Entry;
+use crate::{ahead, entry::Entry};
 use bytes::Bytes;
 use std::collections::{HashMap, HashSet, VecDeque};
 use tidemill_api::{Batch as Limits, Ordering};
@@ -86,7 +86,7 @@ impl Lanes {
     /// Takes in a record, the next of its partition.
     pub fn push(&mut self, mut record: Entry) {
         let one = Amount { records: 1, bytes: record.size() };
-        let blocked = self.waiting() - self.ready.records;
+        let blocked = self.waiting().records - self.ready.records;
         self.held.add(one);
         match &mut self.order {
             Order::Partition { waiting, busy } => {
@@ -134,10 +134,12 @@ impl Lanes {
         self.held
     }
 
-    /// Records that are not in work.
+    /// What is not in work.
     #[must_use]
-    pub fn waiting(&self) -> usize {
-        self.held.records - self.working.records
+    pub fn waiting(&self) -> Amount {
+        let mut waiting = self.held;
+        waiting.take(self.working);
+        waiting
     }
 
     /// Whether a whole batch may be handed out now.
@@ -190,6 +192,7 @@ impl Lanes {
                         }
                     }
                 }
+                ahead::give_back(ready);
             }
         }
         self.working.add(batch.amount);
@@ -289,6 +292,7 @@ impl Batch {
             taken.add(Amount { records: 1, bytes: size });
         }
         self.records.extend(waiting.drain(..taken.records));
+        ahead::give_back(waiting);
         self.amount.add(taken);
         taken
     }

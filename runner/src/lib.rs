@@ -17,6 +17,7 @@
 //! `exactlyOnce` outputs, dead letters and the offset are one transaction ([`transactions`]), so
 //! that what is read again was never seen.
 
+pub mod ahead;
 pub mod answer;
 pub mod api_thread;
 pub mod archive;

@@ -5,6 +5,7 @@
 //! owner.
 
 use crate::{
+    ahead::{Ahead, Reach},
     beginning::Beginning,
     consumer::{Consumer, Queue},
     entry::{self, Entry},
@@ -38,10 +39,6 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TOLD: u32 = 100;
 /// Records taken in before anything else is looked at.
 const AT_ONCE: usize = 1_000;
-/// How far is read past the first record that is not done, where others need not wait for it.
-const AHEAD: usize = 50_000;
-/// The most bytes that wait, beside a batch.
-const AHEAD_BYTES: u64 = 16 << 20;
 /// Batches that may rest between attempts beside those in work.
 const RESTING: usize = 64;
 /// How often is looked whether a partition is held up.
@@ -63,6 +60,8 @@ pub struct Partition<S> {
     pub pipeline: Arc<Pipeline<S>>,
     /// How its records are worked on.
     pub plan: Arc<KafkaPlan>,
+    /// What waits in all partitions.
+    pub ahead: Arc<Ahead>,
     /// The cluster, where effects and offsets are one transaction.
     pub transactional: Option<Connection>,
     /// Cancelled when the assignment is made.
@@ -144,6 +143,7 @@ impl<S: Sink> Partition<S> {
             Ordering::Partition => 2,
             Ordering::Key | Ordering::None => self.pipeline.plan.concurrency as usize + 1,
         };
+        let mut reach = Reach::new(self.ahead.clone(), &self.plan.batch, ordering, abreast);
         let mut resting = work.resting.subscribe();
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -157,7 +157,7 @@ impl<S: Sink> Partition<S> {
                 || free(&work) && self.is_due(&work) && self.hand_out(&mut work, ordering, transactions.as_ref())
             {
             }
-            let room = self.room(&work, ordering, abreast);
+            let room = reach.room(&work.lanes, work.watermark.span());
             let closes = work.since.map(|since| since + self.plan.batch.window.get());
             let returns = work.again.next().filter(|_| free_again(&work));
             let collecting = free(&work) && work.lanes.ready().records > 0;
@@ -199,6 +199,7 @@ impl<S: Sink> Partition<S> {
         }
         // What waits here is for the next owner: nobody else should reckon with it.
         work.gathering = None;
+        drop(reach);
         // What is in work may end.
         while let Some(done) = work.batches.join_next().await {
             self.done(&mut work, done);
@@ -218,7 +219,7 @@ impl<S: Sink> Partition<S> {
         if let Err(error) = result {
             self.unread(&error, 0);
         }
-        if work.lanes.waiting() > 0 {
+        if work.lanes.waiting().records > 0 {
             work.since.get_or_insert_with(Instant::now);
         }
         self.left_out(work, dropped);
@@ -274,19 +275,6 @@ impl<S: Sink> Partition<S> {
         work.lanes.ready().records > 0 && (work.lanes.has_full(&self.plan.batch) || waited() || called())
     }
 
-    /// How many more may be read: memory is bounded also where one record is never done.
-    fn room(&self, work: &Work, ordering: Ordering, abreast: usize) -> usize {
-        let limits = &self.plan.batch;
-        let batches = limits.max_records as usize * (abreast + 1);
-        let records = if ordering == Ordering::Partition { batches } else { batches.max(AHEAD) };
-        // Further than what can be handed out is read only past what waits for others.
-        let (held, ready) = (work.lanes.held(), work.lanes.ready());
-        if held.bytes >= limits.max_bytes.get() + AHEAD_BYTES {
-            return 0;
-        }
-        batches.saturating_sub(ready.records).min(records.saturating_sub(work.watermark.span()))
-    }
-
     /// Puts a batch into work; answers whether there was one.
     fn hand_out(&self, work: &mut Work, ordering: Ordering, transactions: Option<&Arc<Transactions>>) -> bool {
         let full = work.lanes.has_full(&self.plan.batch);
@@ -294,7 +282,7 @@ impl<S: Sink> Partition<S> {
         if let Some(gathering) = &mut work.gathering {
             gathering.hands_over(full);
         }
-        work.since = (work.lanes.waiting() > 0).then(Instant::now);
+        work.since = (work.lanes.waiting().records > 0).then(Instant::now);
         let (records, ticket) = batch.split();
         let offsets = records.iter().map(Entry::offset).collect();
         let (pipeline, stop) = (self.pipeline.clone(), self.stop.clone());

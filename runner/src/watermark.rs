@@ -3,6 +3,7 @@
 //! Records may be done in any order; only what is done without a gap is committed, so that whoever
 //! reads the partition next misses none.
 
+use crate::ahead;
 use std::collections::VecDeque;
 
 /// The offsets that were taken in and are not all done.
@@ -52,6 +53,7 @@ impl Watermark {
         while let Some((offset, _)) = self.open.pop_front_if(|(_, done)| *done) {
             self.done = Some(offset);
         }
+        ahead::give_back(&mut self.open);
     }
 
     /// The last offset before which, and with which, all is done.

@@ -16,7 +16,7 @@ use tidemill_runner::config::Config;
 
 /// Long enough that the start of a runner, and the first fetches of a consumer, do not count.
 const RECORDS: usize = PASSES * PASS;
-const PASSES: usize = 3;
+const PASSES: usize = 6;
 const PASS: usize = 1_000_000;
 const SIZE: usize = 200;
 const PARTITIONS: i32 = 6;
@@ -80,6 +80,11 @@ pub async fn measure() -> Vec<Figure> {
     for (place, mut case) in once.into_iter().enumerate() {
         case.run(&format!("once.{place}"), reference).await;
     }
+    let hot = bed.topic("hot", PARTITIONS, &[]).await;
+    bed.produce(&hot, &numbered(PASS, SIZE, 1)).await;
+    let case = case("all in one partition of six", &with(echo(&bed, &hot, None), "IGNORE", "1"), 1);
+    let (rate, took) = work(&case.config, PASS).await;
+    println!("{:28} {rate:>12.0} {:>6.2}  {took}", case.name, rate / reference);
     bed.remove().await;
     let [(rate, ratio), _] = middles;
     vec![
