@@ -3,6 +3,17 @@
 use std::fmt;
 use tidemill_runner::record::Record;
 
+/// The number of a numbered record.
+///
+/// # Panics
+/// When its value begins with none: then it was never sent.
+#[must_use]
+pub fn number(record: &Record) -> usize {
+    let value = record.value.as_deref().expect("numbered records have a value");
+    let digits = value.get(..7).and_then(|digits| std::str::from_utf8(digits).ok());
+    digits.and_then(|digits| digits.parse().ok()).expect("the value begins with a number")
+}
+
 /// A count of the numbers in records' values.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Tally {
@@ -22,12 +33,7 @@ impl Tally {
     #[must_use]
     pub fn of(records: &[Record], expected: usize) -> Self {
         let mut seen = vec![0_u32; expected];
-        for record in records {
-            let value = record.value.as_deref().expect("numbered records have a value");
-            let digits = value.get(..7).and_then(|digits| std::str::from_utf8(digits).ok());
-            let number: usize = digits.and_then(|digits| digits.parse().ok()).expect("the value begins with a number");
-            seen[number] += 1;
-        }
+        records.iter().for_each(|record| seen[number(record)] += 1);
         let count = |matches: fn(u32) -> bool| seen.iter().filter(|times| matches(**times)).count();
         Self { lost: count(|times| times == 0), repeated: count(|times| times > 1), records: records.len() }
     }

@@ -2,14 +2,14 @@
 //! And which of them share an invocation.
 
 use nix::sys::signal::Signal;
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 use tidemill_api::{Backoff, ByteSize, Duration as Span, Ordering};
 use tidemill_e2e::{
     bed::{numbered, value},
     process,
     runner::{Runner, trigger, with},
     scene::Scene,
-    tally::Tally,
+    tally::{Tally, number},
 };
 use tidemill_runner::{config::Config, record::Record};
 use tokio::time::sleep;
@@ -130,6 +130,24 @@ async fn they_do_not_wait_for_a_window_once_they_have_the_records_of_an_event_to
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn so_do_partitions_of_several_topics() {
+    let (scene, mut config) = shared("shared-topics", 8, FOR_EVER).await;
+    let other = scene.bed.topic("other", 1, &[]).await;
+    trigger(&mut config).topics.push(other.clone());
+    let runner = Runner::start(&config);
+    let records = numbered(8, 50, PARTITIONS);
+    let (some, others) = records.split_at(4);
+    scene.bed.produce(&scene.input, some).await;
+    let others: Vec<_> = others.iter().map(|record| Record { partition: 0, ..record.clone() }).collect();
+    scene.bed.produce(&other, &others).await;
+    let came = scene.bed.records_when(&scene.output, 8).await;
+    Tally::of(&came, 8).exactly_once();
+    // Neither has enough for an event by itself, and their windows do not pass.
+    assert_eq!(sizes(&came), [8]);
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_event_has_no_more_records_than_it_may_of_however_many_partitions() {
     let (scene, config) = shared("shared-limit", 10, Span::from_secs(1)).await;
     scene.bed.produce(&scene.input, &numbered(16, 50, PARTITIONS)).await;
@@ -144,9 +162,13 @@ async fn an_event_has_no_more_records_than_it_may_of_however_many_partitions() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_record_that_fails_costs_the_other_partitions_of_its_event_no_pause() {
-    for how in ["FAIL_ON", "EXIT_ON", "BIG_ON", "REPORT_ON"] {
+    for how in ["FAIL_ON", "EXIT_ON", "SLEEP_ON", "BIG_ON", "REPORT_ON"] {
         let (scene, config) = shared(&format!("shared-{}", how.to_lowercase()), 8, FOR_EVER).await;
         let mut config = with(config, how, "poison");
+        if how == "SLEEP_ON" {
+            config = with(config, "SLEEP_MS", "60000");
+            config.plan.timeout = Duration::from_secs(2);
+        }
         config.plan.retry.attempts = 2;
         config.plan.retry.backoff = Backoff { initial: FOR_EVER, max: FOR_EVER };
         let mut records = numbered(8, 50, PARTITIONS);
@@ -185,6 +207,19 @@ async fn only_the_partition_whose_output_is_refused_has_dead_letters() {
     runner.stop().await;
 }
 
+/// Whether what came of each partition is in its order, as far as outputs' own partitions tell.
+fn are_in_order(records: &[Record]) -> bool {
+    let mut records: Vec<_> = records.iter().collect();
+    records.sort_by_key(|record| (record.partition, record.offset));
+    let mut last = BTreeMap::new();
+    records.into_iter().all(|record| {
+        let number = number(record);
+        // Which partition it is of: `numbered` goes round.
+        let line = (record.partition, number % PARTITIONS as usize);
+        last.insert(line, number).is_none_or(|before| before < number)
+    })
+}
+
 /// Whether an event of several partitions was given up for one of each.
 fn failed_together(runner: &Runner) -> bool {
     runner.log().contains("a shared invocation failed")
@@ -193,9 +228,10 @@ fn failed_together(runner: &Runner) -> bool {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn partitions_that_move_repeat_nothing_of_events_that_are_shared() {
     const RECORDS: usize = 8_000;
-    for ordering in [Ordering::Partition, Ordering::Key] {
+    for (ordering, concurrency) in [(Ordering::Partition, 1), (Ordering::Key, 3), (Ordering::None, 3)] {
         let (scene, mut config) = shared(&format!("shared-moves-{ordering:?}"), 100, Span::from_millis(100)).await;
         trigger(&mut config).ordering = ordering;
+        config.plan.concurrency = concurrency;
         let config = with(config, "SLEEP_MS", "80");
         let moves = async {
             let mut first = Runner::start(&config);
@@ -208,7 +244,9 @@ async fn partitions_that_move_repeat_nothing_of_events_that_are_shared() {
         };
         let records = numbered(RECORDS, 50, PARTITIONS);
         let ((), (done, second, third)) = tokio::join!(scene.bed.feed(&scene.input, &records, 1_000), moves);
-        scene.tally(RECORDS).await.exactly_once();
+        let came = scene.outputs().await;
+        Tally::of(&came, RECORDS).exactly_once();
+        assert!(ordering != Ordering::Partition || are_in_order(&came), "an event had records in another order");
         println!("{ordering:?}: {} records in {} events of the first runner", done.answered, done.invocations);
         second.stop().await;
         third.stop().await;

@@ -337,14 +337,9 @@ impl Entry {
 
     /// The reason, and which record holds a partition up where one does: more replicas cannot help it.
     fn with_held(&self, reason: String) -> String {
-        let held = || self.reports.values().flat_map(|told| &told.held);
-        match held().next() {
+        match say_held(self.reports.values().flat_map(|told| &told.held)) {
             None => reason,
-            Some(Held { partition, offset }) => {
-                let more = held().count() - 1;
-                let others = if more > 0 { format!(" and {more} more partitions") } else { String::new() };
-                format!("{reason}; {partition}{others} waits for the record at offset {offset}")
-            }
+            Some(held) => format!("{reason}; {held}"),
         }
     }
 
@@ -381,4 +376,37 @@ fn metrics(function: &str, load: &Load) {
 /// Numbers in a status need no more digits than people read.
 fn rounded(value: f64) -> f64 {
     if value < 0.05 { 0.0 } else { (value * 10.0).round() / 10.0 }
+}
+
+/// Which record a partition waits for, and how many others wait too.
+fn say_held<'a>(held: impl Iterator<Item = &'a Held>) -> Option<String> {
+    let mut held: Vec<_> = held.collect();
+    held.sort_by(|a, b| a.partition.cmp(&b.partition));
+    let Held { partition, offset } = held.first()?;
+    let others = match held.len() - 1 {
+        0 => String::new(),
+        1 => ", and 1 other partition waits".to_owned(),
+        more => format!(", and {more} other partitions wait"),
+    };
+    Some(format!("{partition} waits for the record at offset {offset}{others}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::say_held;
+    use tidemill_runner::stats::Held;
+
+    #[test]
+    fn the_record_that_holds_a_partition_up_is_named() {
+        let held = |number: i64| Held { partition: format!("ticks-{number}"), offset: 40 + number };
+        for (which, expected) in [
+            (vec![], None),
+            (vec![3], Some("ticks-3 waits for the record at offset 43")),
+            (vec![3, 1], Some("ticks-1 waits for the record at offset 41, and 1 other partition waits")),
+            (vec![3, 1, 2], Some("ticks-1 waits for the record at offset 41, and 2 other partitions wait")),
+        ] {
+            let all: Vec<_> = which.into_iter().map(held).collect();
+            assert_eq!(say_held(all.iter()).as_deref(), expected);
+        }
+    }
 }

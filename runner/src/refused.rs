@@ -24,12 +24,12 @@ const REFUSED: [(&str, &str, &str); 4] = [
     (
         "/2020-08-15/logs",
         "Logs.NotSupported",
-        "the Logs API is not offered: what a function prints is in the log with its request id",
+        "the Logs API is not offered: what a function prints is in the runner's log with its request id, or in its own container's",
     ),
     (
         "/2022-07-01/telemetry",
         "Telemetry.NotSupported",
-        "the Telemetry API is not offered: the runner serves /metrics, and what a function prints is in the log",
+        "the Telemetry API is not offered: the runner serves /metrics, and what a function prints is in its pod's log",
     ),
 ];
 

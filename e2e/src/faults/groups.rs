@@ -31,6 +31,10 @@ pub enum Mode {
     Partition,
     /// `ordering: key`, four lanes.
     Key,
+    /// `ordering: none`, four invocations at once.
+    None,
+    /// `batch.spanPartitions`.
+    Spanning,
     /// `delivery: exactlyOnce`.
     ExactlyOnce,
     /// `notify`, which writes Redis.
@@ -41,7 +45,8 @@ pub enum Mode {
 
 impl Mode {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Partition, Self::Key, Self::ExactlyOnce, Self::Redis, Self::S3];
+    pub const ALL: [Self; 7] =
+        [Self::Partition, Self::Key, Self::None, Self::Spanning, Self::ExactlyOnce, Self::Redis, Self::S3];
 
     /// Its name in messages and topics.
     #[must_use]
@@ -49,6 +54,8 @@ impl Mode {
         match self {
             Self::Partition => "partition",
             Self::Key => "key",
+            Self::None => "none",
+            Self::Spanning => "spanning",
             Self::ExactlyOnce => "exactlyOnce",
             Self::Redis => "redis",
             Self::S3 => "s3",
@@ -59,15 +66,21 @@ impl Mode {
     #[must_use]
     pub const fn promise(self) -> Promise {
         match self {
-            Self::Partition | Self::Key | Self::S3 => Promise::AtLeastOnce,
+            Self::Partition | Self::Key | Self::None | Self::Spanning | Self::S3 => Promise::AtLeastOnce,
             Self::ExactlyOnce | Self::Redis => Promise::Once,
         }
+    }
+
+    /// Whether records of a key come out in their order.
+    #[must_use]
+    pub const fn is_ordered(self) -> bool {
+        !matches!(self, Self::None)
     }
 
     /// Whether it has a second runner, behind the network that can be cut.
     #[must_use]
     pub const fn is_shared(self) -> bool {
-        matches!(self, Self::Partition | Self::Key | Self::ExactlyOnce)
+        !matches!(self, Self::Redis | Self::S3)
     }
 
     /// Where its records come out, where that is a topic.
@@ -92,11 +105,12 @@ impl Mode {
         config.plan.retry.attempts = 1_000;
         match self {
             Self::Partition => {}
-            Self::Key => {
-                trigger(&mut config).ordering = Ordering::Key;
+            Self::Key | Self::None => {
+                trigger(&mut config).ordering = if self == Self::Key { Ordering::Key } else { Ordering::None };
                 trigger(&mut config).batch.max_records = 10;
                 config.plan.concurrency = 4;
             }
+            Self::Spanning => trigger(&mut config).batch.span_partitions = true,
             Self::ExactlyOnce => {
                 config.plan.output.as_mut().expect("it has an output").delivery = Delivery::ExactlyOnce;
             }

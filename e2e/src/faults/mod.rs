@@ -1,4 +1,4 @@
-//! The fault suite: records flow through five groups on three real brokers while one fault after
+//! The fault suite: records flow through seven groups on three real brokers while one fault after
 //! the other happens, chosen by a seed; unique numbers tell what was lost or repeated.
 //!
 //! docs/faults.md says what is done and how it is judged. It needs root, for namespaces, mounts and
@@ -57,8 +57,9 @@ pub async fn run(suite: &Suite) -> Table {
     let begun = Instant::now();
     let mut stage = Stage::set(suite.per_second).await;
     println!(
-        "{:4.0} s  three brokers, five groups, {} records a second",
+        "{:4.0} s  three brokers, {} groups, {} records a second",
         begun.elapsed().as_secs_f64(),
+        stage.groups.len(),
         suite.per_second
     );
     let first = stage.acknowledged();

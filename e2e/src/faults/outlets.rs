@@ -115,11 +115,12 @@ impl Drop for Outlets {
     }
 }
 
-/// Whose each topic is, and whether it has outputs, whose order counts.
+/// Whose each topic is, and whether the order counts of what comes there.
 #[must_use]
 pub fn topics(bed: &Bed) -> BTreeMap<String, (Mode, bool)> {
-    let both =
-        |mode: Mode| [(mode.output(bed), true), (mode.letters(bed), false)].map(|(topic, order)| (mode, topic, order));
+    let both = |mode: Mode| {
+        [(mode.output(bed), mode.is_ordered()), (mode.letters(bed), false)].map(|(topic, order)| (mode, topic, order))
+    };
     let all = Mode::ALL.into_iter().flat_map(both);
     all.filter_map(|(mode, topic, order)| Some((topic?, (mode, order)))).collect()
 }
