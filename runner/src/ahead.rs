@@ -19,11 +19,11 @@ use tidemill_api::{Batch as Limits, Ordering};
 const AHEAD: usize = 50_000;
 /// The most bytes of one partition that wait, beside a batch.
 const AHEAD_BYTES: u64 = 16 << 20;
-/// The bytes that all partitions together may have waiting beyond their batches.
+/// What all partitions together have waiting, their batches included, until none may read beyond its own.
 const SPARE: u64 = 3 << 20;
 
 /// A queue that had more than so many keeps no room for eight times of what it has.
-const USUAL: usize = 4_096;
+pub const USUAL: usize = 4_096;
 
 /// What waits in all partitions of a runner.
 #[derive(Debug, Default)]

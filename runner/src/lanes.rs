@@ -249,6 +249,9 @@ impl Lanes {
                         ready.push_back(Item::Line(key));
                     }
                 }
+                if lines.capacity() > ahead::USUAL && lines.len() < lines.capacity() / 8 {
+                    lines.shrink_to(lines.len() * 2);
+                }
             }
         }
     }

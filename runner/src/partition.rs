@@ -178,7 +178,9 @@ impl<S: Sink> Partition<S> {
                         let (topic, partition, offset) = (&*self.topic, self.number, message.offset());
                         info!(topic, partition, offset, "reading from here");
                     }
-                    self.take(&mut work, room.min(AT_ONCE), &message);
+                    // Others may have read much since that was asked.
+                    let room = reach.room(&work.lanes, work.watermark.span()).clamp(1, AT_ONCE);
+                    self.take(&mut work, room, &message);
                     if let Some(offset) = work.rewound {
                         let (topic, partition) = (&*self.topic, self.number);
                         error!(topic, partition, offset, "read before: the runner must start again");
@@ -199,7 +201,6 @@ impl<S: Sink> Partition<S> {
         }
         // What waits here is for the next owner: nobody else should reckon with it.
         work.gathering = None;
-        drop(reach);
         // What is in work may end.
         while let Some(done) = work.batches.join_next().await {
             self.done(&mut work, done);
