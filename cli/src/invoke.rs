@@ -41,7 +41,7 @@ use tidemill_service::{admin::Readiness, child::Launcher, shutdown};
 /// Invoke a function with one event, or with records through the real runner.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tidemill invoke normalize --records pages.ndjson > articles.ndjson\n  echo '{\"any\": \"JSON\"}' | tidemill invoke my-function --event -\n\nA record is {\"topic\", \"key\", \"value\": JSON or text | \"valueBase64\", \"headers\", \"timestamp\"}, one a line.\nDead letters are written like outputs, with their topic and headers. There is no schema registry: values are what the\nfunction gets, and records of all partitions and topics come in one event."
+    after_help = "Examples:\n  tidemill invoke normalize --records pages.ndjson > articles.ndjson\n  echo '{\"any\": \"JSON\"}' | tidemill invoke my-function --event -\n\nA record is {\"topic\", \"key\", \"value\": JSON or text | \"valueBase64\", \"headers\", \"timestamp\"}, one a line.\nDead letters are written like outputs, with their topic and headers. There is no schema registry: values are what the\nfunction gets, and records of several partitions and topics may share an event."
 )]
 pub struct Invoke {
     /// The function's name

@@ -381,7 +381,9 @@ fn rounded(value: f64) -> f64 {
 /// Which record a partition waits for, and how many others wait too.
 fn say_held<'a>(held: impl Iterator<Item = &'a Held>) -> Option<String> {
     let mut held: Vec<_> = held.collect();
-    held.sort_by(|a, b| a.partition.cmp(&b.partition));
+    held.sort_by(|a, b| (&a.partition, a.offset).cmp(&(&b.partition, b.offset)));
+    // Two replicas may tell of one that has just moved.
+    held.dedup_by(|a, b| a.partition == b.partition);
     let Held { partition, offset } = held.first()?;
     let others = match held.len() - 1 {
         0 => String::new(),
@@ -403,7 +405,8 @@ mod tests {
             (vec![], None),
             (vec![3], Some("ticks-3 waits for the record at offset 43")),
             (vec![3, 1], Some("ticks-1 waits for the record at offset 41, and 1 other partition waits")),
-            (vec![3, 1, 2], Some("ticks-1 waits for the record at offset 41, and 2 other partitions wait")),
+            (vec![3, 3], Some("ticks-3 waits for the record at offset 43")),
+            (vec![3, 1, 2, 1], Some("ticks-1 waits for the record at offset 41, and 2 other partitions wait")),
         ] {
             let all: Vec<_> = which.into_iter().map(held).collect();
             assert_eq!(say_held(all.iter()).as_deref(), expected);

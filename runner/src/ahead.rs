@@ -5,7 +5,7 @@
 //! time, for those partitions whose queue is short at that moment. Where none of these has any, the broker
 //! keeps the question for `fetch.wait.max.ms`, and the partition with the backlog works on what it has.
 
-use crate::{entry::Entry, lanes::Lanes};
+use crate::lanes::Lanes;
 use std::{
     collections::VecDeque,
     sync::{
@@ -54,7 +54,8 @@ impl Reach {
 
     /// How many more records it may read: memory is bounded also where one record is never done.
     ///
-    /// So many were read since the first that is not done.
+    /// So many were read since the first that is not done. Nobody is woken where the others give room back: a
+    /// partition that was refused any looks again with its next batch, or record, or after five seconds.
     pub fn room(&mut self, lanes: &Lanes, span: usize) -> usize {
         let others = self.tell(lanes);
         if lanes.held().bytes >= self.max_bytes + AHEAD_BYTES {
@@ -68,8 +69,7 @@ impl Reach {
 
     /// Has the others know what waits here; answers what waits there.
     fn tell(&mut self, lanes: &Lanes) -> u64 {
-        let waiting = lanes.waiting();
-        let bytes = waiting.bytes + (waiting.records * size_of::<Entry>()) as u64;
+        let bytes = lanes.memory();
         let before = std::mem::replace(&mut self.bytes, bytes);
         // Adding what is less wraps around, as it should.
         let all = self.all.0.fetch_add(bytes.wrapping_sub(before), Relaxed);
@@ -160,9 +160,34 @@ mod tests {
     fn records_without_bytes_take_room_too() {
         let all = Arc::new(Ahead::default());
         let mut reach = Reach::new(all, &limits(), Ordering::None, 1);
-        let most = SPARE as usize / size_of::<Entry>();
+        let most = (SPARE as usize - 1) / size_of::<Entry>();
         assert_eq!(reach.room(&filled(Ordering::None, most, 0), most), AHEAD - most);
         assert_eq!(reach.room(&filled(Ordering::None, most + 1, 0), most + 1), 0);
+    }
+
+    #[test]
+    fn headers_and_keys_take_room_too() {
+        let room = |lanes: &Lanes| Reach::new(Arc::default(), &limits(), Ordering::Key, 1).room(lanes, 0);
+        let lanes = |count, key: fn(i64) -> i64, headers| {
+            let mut lanes = Lanes::new(Ordering::Key);
+            for offset in 0..count {
+                let key = Some(Bytes::copy_from_slice(&key(offset).to_be_bytes()));
+                let headers = vec![(String::new(), None); headers];
+                lanes.push(Entry::from(Record { offset, key, headers, ..Record::default() }));
+            }
+            lanes
+        };
+        // As many of one key without headers are far from it.
+        assert!(room(&lanes(10_000, |_| 0, 0)) > 0);
+        assert_eq!(room(&lanes(10_000, |_| 0, 8)), 0);
+        assert_eq!(room(&lanes(10_000, |offset| offset, 0)), 0);
+        // Who has them handed out does not take it.
+        let mut lanes = lanes(10_000, |offset| offset, 8);
+        while let Some(batch) = lanes.hand_out(&limits()) {
+            let (_, ticket) = batch.split();
+            lanes.finish(ticket);
+        }
+        assert_eq!((lanes.memory(), room(&lanes)), (0, AHEAD));
     }
 
     #[test]

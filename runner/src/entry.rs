@@ -141,7 +141,9 @@ impl Entry {
         self.bytes(self.key)
     }
 
-    fn headers(&self) -> Headers<'_> {
+    /// Its headers.
+    #[must_use]
+    pub fn headers(&self) -> Headers<'_> {
         self.headers.as_ref().map_or(&[], |headers| headers)
     }
 
@@ -194,8 +196,9 @@ impl Entry {
 
     /// Has a piece of its own, for a time in which what came with it may go.
     pub fn part(&mut self) {
-        let bytes = [self.bytes(self.key), self.bytes(self.value)].map(Option::unwrap_or_default).concat();
-        if bytes.len() < self.piece.bytes.len() {
+        let parts = [self.bytes(self.key), self.bytes(self.value)].map(Option::unwrap_or_default);
+        if parts.iter().map(|part| part.len()).sum::<usize>() < self.piece.bytes.len() {
+            let bytes = parts.concat();
             let end = self.key.map_or(0, |key| key.length);
             self.key = self.key.map(|key| Place { start: 0, ..key });
             self.value = self.value.map(|value| Place { start: end, ..value });

@@ -12,6 +12,10 @@ use tidemill_api::{Batch as Limits, Ordering};
 /// So many records that wait for one of their key in work keep the memory of those that came with them, 64 KiB each
 /// at most; further ones that come have their own.
 const COMPANY: usize = 100;
+/// What a key costs that has records, beside them: its place among the others, itself, room for a few records, its turn.
+const LINE: usize = size_of::<(Bytes, Line)>() + 3 * size_of::<Entry>() + size_of::<Item>();
+/// What a header costs beside its bytes: its place in a list, and two allocations.
+const HEADER: usize = size_of::<(String, Option<Vec<u8>>)>() + 2 * 16;
 
 /// Records that were read and are not in work.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Amount {
     pub records: usize,
     /// Their bytes.
     pub bytes: u64,
+    /// How many headers they have: each costs memory beside its bytes.
+    pub headers: usize,
 }
 
 #[derive(Debug)]
@@ -85,7 +91,7 @@ impl Lanes {
 
     /// Takes in a record, the next of its partition.
     pub fn push(&mut self, mut record: Entry) {
-        let one = Amount { records: 1, bytes: record.size() };
+        let one = Amount::one(&record);
         let blocked = self.waiting().records - self.ready.records;
         self.held.add(one);
         match &mut self.order {
@@ -142,6 +148,18 @@ impl Lanes {
         waiting
     }
 
+    /// How much memory that takes.
+    #[must_use]
+    pub fn memory(&self) -> u64 {
+        let waiting = self.waiting();
+        let lines = match &self.order {
+            Order::Key { lines, .. } => lines.len(),
+            Order::Partition { .. } | Order::None { .. } => 0,
+        };
+        let beside = waiting.records * size_of::<Entry>() + waiting.headers * HEADER + lines * LINE;
+        waiting.bytes + beside as u64
+    }
+
     /// Whether a whole batch may be handed out now.
     #[must_use]
     pub fn has_full(&self, limits: &Limits) -> bool {
@@ -169,7 +187,7 @@ impl Lanes {
                 while let Some(item) = ready.pop_front() {
                     match item {
                         Item::Loose(record) => {
-                            let one = Amount { records: 1, bytes: record.size() };
+                            let one = Amount::one(&record);
                             if let Some(record) = batch.push(record, limits) {
                                 ready.push_front(Item::Loose(record));
                                 break;
@@ -205,13 +223,22 @@ impl Lanes {
         let mut ticket = Ticket::default();
         let mut keys = HashSet::new();
         for record in records {
-            ticket.amount.add(Amount { records: 1, bytes: record.size() });
+            ticket.amount.add(Amount::one(record));
             if let (Order::Key { .. }, Some(key)) = (&self.order, record.key()) {
                 keys.insert(key);
             }
         }
         ticket.keys = keys.into_iter().map(Bytes::copy_from_slice).collect();
         ticket
+    }
+
+    /// Those records rest: what waits for their keys does not keep the memory of what came with it.
+    pub fn rests(&mut self, ticket: &Ticket) {
+        if let Order::Key { lines, .. } = &mut self.order {
+            for key in &ticket.keys {
+                lines.get_mut(key).into_iter().flat_map(|line| &mut line.waiting).for_each(Entry::part);
+            }
+        }
     }
 
     /// Whether records wait for the batch in work, in the order of the partition.
@@ -276,11 +303,10 @@ impl Batch {
 
     /// Takes the record, or hands it back where there is no room for it.
     fn push(&mut self, record: Entry, limits: &Limits) -> Option<Entry> {
-        let size = record.size();
-        if !self.has_room(Amount::default(), size, limits) {
+        if !self.has_room(Amount::default(), record.size(), limits) {
             return Some(record);
         }
-        self.amount.add(Amount { records: 1, bytes: size });
+        self.amount.add(Amount::one(&record));
         self.records.push(record);
         None
     }
@@ -288,11 +314,11 @@ impl Batch {
     /// Takes from the front what there is room for; answers how much that was.
     fn fill(&mut self, waiting: &mut VecDeque<Entry>, limits: &Limits) -> Amount {
         let mut taken = Amount::default();
-        for size in waiting.iter().map(Entry::size) {
-            if !self.has_room(taken, size, limits) {
+        for record in waiting.iter() {
+            if !self.has_room(taken, record.size(), limits) {
                 break;
             }
-            taken.add(Amount { records: 1, bytes: size });
+            taken.add(Amount::one(record));
         }
         self.records.extend(waiting.drain(..taken.records));
         ahead::give_back(waiting);
@@ -313,10 +339,14 @@ impl Ticket {
 }
 
 impl Amount {
+    fn one(record: &Entry) -> Self {
+        Self { records: 1, bytes: record.size(), headers: record.headers().len() }
+    }
+
     /// All of them.
     pub fn of<'a>(records: impl IntoIterator<Item = &'a Entry>) -> Self {
         let mut amount = Self::default();
-        records.into_iter().for_each(|record| amount.add(Self { records: 1, bytes: record.size() }));
+        records.into_iter().for_each(|record| amount.add(Self::one(record)));
         amount
     }
 
@@ -335,11 +365,13 @@ impl Amount {
     pub(crate) fn add(&mut self, other: Self) {
         self.records += other.records;
         self.bytes += other.bytes;
+        self.headers += other.headers;
     }
 
     pub(crate) fn take(&mut self, other: Self) {
         self.records -= other.records;
         self.bytes -= other.bytes;
+        self.headers -= other.headers;
     }
 }
 
@@ -394,7 +426,7 @@ mod tests {
         lanes.push(record(5, None, 1));
         assert_eq!((lanes.ready(), lanes.hand_out(&limits(2, 100))), (Amount::default(), None));
         lanes.finish(ticket);
-        assert_eq!(lanes.ready(), Amount { records: 4, bytes: 4 });
+        assert_eq!(lanes.ready(), Amount { records: 4, bytes: 4, headers: 0 });
         assert_eq!(offsets(&lanes.hand_out(&limits(9, 100)).expect("records wait").records), [2, 3, 4, 5]);
     }
 
@@ -438,6 +470,25 @@ mod tests {
         assert_eq!(waited.len(), 1_000);
         let kept: usize = waited.iter().map(Entry::kept).sum();
         assert!(kept <= super::COMPANY * 1_004 + 1_000 * 4, "{kept} bytes");
+    }
+
+    #[test]
+    fn what_waits_for_a_key_that_rests_keeps_nothing_else() {
+        let one = |offset| Record { topic: "raw".into(), offset, key: Some("slow".into()), ..Record::default() };
+        let other = |offset| Record { key: Some("other".into()), value: Some(vec![0; 1_000].into()), ..one(offset) };
+        let mut lanes = Lanes::new(Ordering::Key);
+        let records: Vec<_> = (0..50).flat_map(|number| [one(2 * number), other(2 * number + 1)]).collect();
+        copy(&"raw".into(), 0, &records, |entry| lanes.push(entry));
+        let (resting, _) = lanes.hand_out(&limits(1, 10_000)).expect("records wait").split();
+        let ticket = lanes.ticket(&resting);
+        lanes.rests(&ticket);
+        // Of the other key, which does not rest, nothing is copied.
+        let (others, _) = lanes.hand_out(&limits(50, 100_000)).expect("records wait").split();
+        assert!(others.iter().all(|entry| entry.key() == Some(b"other".as_slice()) && entry.kept() > 1_005));
+        lanes.finish(ticket);
+        let waited = lanes.hand_out(&limits(50, 10_000)).expect("records wait").records;
+        assert_eq!(offsets(&waited), (1..50).map(|number| 2 * number).collect::<Vec<i64>>());
+        assert!(waited.iter().all(|entry| entry.kept() == 4));
     }
 
     proptest! {

@@ -168,6 +168,8 @@ impl<S: Sink> Partition<S> {
                 biased;
                 () = self.stop.cancelled() => break,
                 Some(done) = work.batches.join_next() => if !self.done(&mut work, done) { break },
+                () = handed_over(&mut work.before), if work.lanes.in_turn() => work.lanes.hand_over(),
+                () = called(&mut work.gathering) => {}
                 message = self.read(), if room > 0 => {
                     if work.watermark.is_new() {
                         match beginning.begins_at(message.offset(), &self.stop).await {
@@ -190,8 +192,6 @@ impl<S: Sink> Partition<S> {
                 }
                 () = sleep_until(closes.unwrap_or_else(Instant::now)), if collecting && closes.is_some() => {}
                 () = sleep_until(returns.unwrap_or_else(Instant::now)), if returns.is_some() => {}
-                () = handed_over(&mut work.before), if work.lanes.in_turn() => work.lanes.hand_over(),
-                () = called(&mut work.gathering) => {}
                 _ = resting.changed() => {}
                 _ = looks.tick() => {
                     self.tell_held(&mut work);
@@ -334,7 +334,9 @@ impl<S: Sink> Partition<S> {
         };
         if !again.is_empty() {
             let left = || again.iter().flat_map(|again| retry::records(&again.stack));
-            ticket = ticket.without(&work.lanes.ticket(left()));
+            let resting = work.lanes.ticket(left());
+            work.lanes.rests(&resting);
+            ticket = ticket.without(&resting);
             let mut open: Vec<i64> = left().map(Entry::offset).collect();
             open.sort_unstable();
             offsets.retain(|offset| open.binary_search(offset).is_err());

@@ -358,7 +358,7 @@ mod tests {
     }
 
     fn some(records: usize) -> Amount {
-        Amount { records, bytes: 0 }
+        Amount { records, ..Amount::default() }
     }
 
     #[tokio::test]
