@@ -17,15 +17,16 @@ use tidemill_api::{Batch as Limits, Ordering};
 
 /// How far is read past the first record that is not done, where there is room for it.
 const AHEAD: usize = 50_000;
-/// The most bytes of one partition that wait, beside a batch.
+/// The most memory of one partition's records that are not done, beside a batch.
 const AHEAD_BYTES: u64 = 16 << 20;
-/// What all partitions together have waiting, their batches included, until none may read beyond its own.
+/// What all partitions together have ready, their batches included, until none may read beyond its own. What waits for
+/// a key is not among it: that each may have, to find those of other keys.
 const SPARE: u64 = 3 << 20;
 
 /// A queue that had more than so many keeps no room for eight times of what it has.
 pub const USUAL: usize = 4_096;
 
-/// What waits in all partitions of a runner.
+/// What waits in all partitions of a runner, and for no key.
 #[derive(Debug, Default)]
 pub struct Ahead(AtomicU64);
 
@@ -58,7 +59,7 @@ impl Reach {
     /// partition that was refused any looks again with its next batch, or record, or after five seconds.
     pub fn room(&mut self, lanes: &Lanes, span: usize) -> usize {
         let others = self.tell(lanes);
-        if lanes.held().bytes >= self.max_bytes + AHEAD_BYTES {
+        if lanes.memory() >= self.max_bytes + AHEAD_BYTES {
             return 0;
         }
         let spare = others + self.bytes < SPARE;
@@ -69,7 +70,7 @@ impl Reach {
 
     /// Has the others know what waits here; answers what waits there.
     fn tell(&mut self, lanes: &Lanes) -> u64 {
-        let bytes = lanes.memory();
+        let bytes = lanes.ahead();
         let before = std::mem::replace(&mut self.bytes, bytes);
         // Adding what is less wraps around, as it should.
         let all = self.all.0.fetch_add(bytes.wrapping_sub(before), Relaxed);
@@ -181,13 +182,34 @@ mod tests {
         assert!(room(&lanes(10_000, |_| 0, 0)) > 0);
         assert_eq!(room(&lanes(10_000, |_| 0, 8)), 0);
         assert_eq!(room(&lanes(10_000, |offset| offset, 0)), 0);
-        // Who has them handed out does not take it.
+        // Those in work take none of it.
         let mut lanes = lanes(10_000, |offset| offset, 8);
-        while let Some(batch) = lanes.hand_out(&limits()) {
-            let (_, ticket) = batch.split();
-            lanes.finish(ticket);
+        let tickets: Vec<_> = std::iter::from_fn(|| lanes.hand_out(&limits())).map(|batch| batch.split().1).collect();
+        assert_eq!((tickets.len(), room(&lanes)), (100, AHEAD));
+        assert!(lanes.memory() > SPARE);
+        tickets.into_iter().for_each(|ticket| lanes.finish(ticket));
+        assert_eq!(lanes.memory(), 0);
+    }
+
+    #[test]
+    fn what_waits_for_a_key_takes_no_room_from_others_and_has_an_end() {
+        let all = Arc::new(Ahead::default());
+        let reach = || Reach::new(all.clone(), &limits(), Ordering::Key, 1);
+        let headers = vec![("header".to_owned(), Some(vec![0; 100])); 8];
+        let record =
+            |offset| Record { offset, key: Some("slow".into()), headers: headers.clone(), ..Record::default() };
+        let mut lanes = Lanes::new(Ordering::Key);
+        lanes.push(record(0).into());
+        let _in_work = lanes.hand_out(&limits()).expect("a record waits");
+        let (mut stuck, mut other) = (reach(), reach());
+        let mut count = 1;
+        while stuck.room(&lanes, count) > 0 {
+            lanes.push(record(i64::try_from(count).expect("it is few")).into());
+            count += 1;
         }
-        assert_eq!((lanes.memory(), room(&lanes)), (0, AHEAD));
+        // Headers are counted with what they cost: of their bytes alone there would be 17 MiB at 20,000.
+        assert!((8_000..12_000).contains(&count), "{count}");
+        assert_eq!(other.room(&Lanes::new(Ordering::Key), 0), AHEAD);
     }
 
     #[test]

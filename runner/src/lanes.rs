@@ -53,6 +53,8 @@ struct Line {
     waiting: VecDeque<Entry>,
     amount: Amount,
     busy: bool,
+    /// Those in work rest, and what waits for them keeps nothing that came with it.
+    rests: bool,
 }
 
 #[derive(Debug)]
@@ -109,7 +111,7 @@ impl Lanes {
                     return;
                 };
                 if let Some(line) = lines.get_mut(key) {
-                    if line.busy && blocked >= COMPANY {
+                    if line.busy && (line.rests || blocked >= COMPANY) {
                         record.part();
                     }
                     line.waiting.push_back(record);
@@ -120,7 +122,7 @@ impl Lanes {
                 } else {
                     // By itself: it stays for as long as any of its records, and does not keep all that lie about it.
                     let key = Bytes::copy_from_slice(key);
-                    lines.insert(key.clone(), Line { waiting: [record].into(), amount: one, busy: false });
+                    lines.insert(key.clone(), Line { waiting: [record].into(), amount: one, ..Line::default() });
                     ready.push_back(Item::Line(key));
                 }
             }
@@ -148,16 +150,22 @@ impl Lanes {
         waiting
     }
 
-    /// How much memory that takes.
+    /// How much memory that takes which is not in work and does not wait for a key either.
+    #[must_use]
+    pub fn ahead(&self) -> u64 {
+        match &self.order {
+            Order::Partition { .. } | Order::None { .. } => self.waiting().memory(0),
+            Order::Key { lines, ready } => self.ready.memory(lines.len().min(ready.len())),
+        }
+    }
+
+    /// How much memory that takes which was taken in and is not finished.
     #[must_use]
     pub fn memory(&self) -> u64 {
-        let waiting = self.waiting();
-        let lines = match &self.order {
-            Order::Key { lines, .. } => lines.len(),
-            Order::Partition { .. } | Order::None { .. } => 0,
-        };
-        let beside = waiting.records * size_of::<Entry>() + waiting.headers * HEADER + lines * LINE;
-        waiting.bytes + beside as u64
+        match &self.order {
+            Order::Partition { .. } | Order::None { .. } => self.held.memory(0),
+            Order::Key { lines, .. } => self.held.memory(lines.len()),
+        }
     }
 
     /// Whether a whole batch may be handed out now.
@@ -236,9 +244,28 @@ impl Lanes {
     pub fn rests(&mut self, ticket: &Ticket) {
         if let Order::Key { lines, .. } = &mut self.order {
             for key in &ticket.keys {
-                lines.get_mut(key).into_iter().flat_map(|line| &mut line.waiting).for_each(Entry::part);
+                let Some(line) = lines.get_mut(key).filter(|line| !line.rests) else { continue };
+                line.rests = true;
+                line.waiting.iter_mut().for_each(Entry::part);
             }
         }
+    }
+
+    /// What is not in work is for somebody else.
+    pub fn leave(&mut self) {
+        match &mut self.order {
+            Order::Partition { waiting, .. } | Order::None { waiting } => *waiting = VecDeque::new(),
+            Order::Key { lines, ready } => {
+                *ready = VecDeque::new();
+                lines.retain(|_, line| line.busy);
+                for line in lines.values_mut() {
+                    line.waiting = VecDeque::new();
+                    line.amount = Amount::default();
+                }
+            }
+        }
+        self.held = self.working;
+        self.ready = Amount::default();
     }
 
     /// Whether records wait for the batch in work, in the order of the partition.
@@ -269,6 +296,7 @@ impl Lanes {
                 for key in ticket.keys {
                     let Some(line) = lines.get_mut(&key) else { continue };
                     line.busy = false;
+                    line.rests = false;
                     if line.waiting.is_empty() {
                         lines.remove(&key);
                     } else {
@@ -341,6 +369,11 @@ impl Ticket {
 impl Amount {
     fn one(record: &Entry) -> Self {
         Self { records: 1, bytes: record.size(), headers: record.headers().len() }
+    }
+
+    /// How much memory they take beside so many keys.
+    fn memory(self, keys: usize) -> u64 {
+        self.bytes + (self.records * size_of::<Entry>() + self.headers * HEADER + keys * LINE) as u64
     }
 
     /// All of them.
@@ -454,6 +487,21 @@ mod tests {
     }
 
     #[test]
+    fn what_is_left_to_others_is_not_handed_out() {
+        for ordering in [Ordering::Partition, Ordering::Key, Ordering::None] {
+            let mut lanes = Lanes::new(ordering);
+            let keys = [Some(1), Some(1), Some(2), None, Some(3)];
+            (0..).zip(keys).for_each(|(offset, key)| lanes.push(record(offset, key, 1)));
+            let (_, ticket) = lanes.hand_out(&limits(1, 100)).expect("records wait").split();
+            lanes.leave();
+            assert_eq!((lanes.held().records, lanes.ready(), lanes.ahead()), (1, Amount::default(), 0), "{ordering:?}");
+            assert_eq!(lanes.hand_out(&limits(9, 100)), None, "{ordering:?}");
+            lanes.finish(ticket);
+            assert_eq!((lanes.memory(), lanes.hand_out(&limits(9, 100))), (0, None), "{ordering:?}");
+        }
+    }
+
+    #[test]
     fn many_that_wait_for_a_key_do_not_keep_what_came_with_them() {
         let one = |offset| Record { topic: "raw".into(), offset, key: Some("slow".into()), ..Record::default() };
         // Each comes with another of 1,000 B.
@@ -482,12 +530,14 @@ mod tests {
         let (resting, _) = lanes.hand_out(&limits(1, 10_000)).expect("records wait").split();
         let ticket = lanes.ticket(&resting);
         lanes.rests(&ticket);
+        // Nor does what comes meanwhile.
+        copy(&"raw".into(), 0, &[one(100), other(101)], |entry| lanes.push(entry));
         // Of the other key, which does not rest, nothing is copied.
-        let (others, _) = lanes.hand_out(&limits(50, 100_000)).expect("records wait").split();
+        let (others, _) = lanes.hand_out(&limits(51, 100_000)).expect("records wait").split();
         assert!(others.iter().all(|entry| entry.key() == Some(b"other".as_slice()) && entry.kept() > 1_005));
         lanes.finish(ticket);
         let waited = lanes.hand_out(&limits(50, 10_000)).expect("records wait").records;
-        assert_eq!(offsets(&waited), (1..50).map(|number| 2 * number).collect::<Vec<i64>>());
+        assert_eq!(offsets(&waited), (1..=50).map(|number| 2 * number).collect::<Vec<i64>>());
         assert!(waited.iter().all(|entry| entry.kept() == 4));
     }
 

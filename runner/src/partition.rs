@@ -199,8 +199,10 @@ impl<S: Sink> Partition<S> {
                 }
             }
         }
-        // What waits here is for the next owner: nobody else should reckon with it.
+        // What waits here is for the next owner: nobody else should reckon with it, nor leave it room.
         work.gathering = None;
+        work.lanes.leave();
+        drop(reach);
         // What is in work may end.
         while let Some(done) = work.batches.join_next().await {
             self.done(&mut work, done);

@@ -25,7 +25,7 @@ use tidemill_testbed::programs::own;
 pub const BUCKET: &str = "faults";
 
 /// How a group works.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Mode {
     /// `ordering: partition`.
     Partition,

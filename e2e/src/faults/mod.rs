@@ -17,6 +17,7 @@ pub mod strike;
 pub mod table;
 pub mod volume;
 
+use groups::Mode;
 use ledger::{Outcome, Verdict, Window};
 use outlets::{Came, now};
 use plan::{Fault, Schedule};
@@ -82,7 +83,8 @@ pub async fn run(suite: &Suite) -> Table {
         let victim = strike::strike(&mut stage, &round).await;
         let to = now();
         let lasted = struck.elapsed();
-        stage.brokers.in_sync().await;
+        let brokers = stage.brokers.clone();
+        stage.beside(brokers.in_sync()).await;
         let acknowledged = stage.acknowledged();
         let on_time = stage.all_out(&acknowledged, PATIENCE).await;
         windows.push(Window { from, to, out: now() });
@@ -135,6 +137,7 @@ async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started:
     table.acknowledged = acknowledged.len();
     table.unknown = sent.lock().unknown;
     table.clocks = live.clocks;
+    table.spread = [Mode::Spanning, Mode::Partition].map(|mode| live.spread(mode));
     table.lasted = started.elapsed();
     if !table.is_good() {
         keep_logs(&stage, table.seed);

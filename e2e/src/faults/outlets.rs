@@ -43,6 +43,10 @@ pub struct Came {
     pub outcomes: Vec<(Mode, Outcome)>,
     /// Records that a runner an hour ahead has caused, and one an hour behind.
     pub clocks: [usize; 2],
+    /// Where the first output of each invocation came: keys have the same partition there as where they came from.
+    events: HashMap<String, i32>,
+    /// Whose invocations had records of several partitions, and which.
+    spread: HashSet<(Mode, String)>,
 }
 
 /// The readers; they end when this is dropped.
@@ -58,13 +62,27 @@ impl Came {
     #[must_use]
     pub fn new() -> Self {
         let outcomes = Mode::ALL.map(|mode| (mode, Outcome::new(mode.promise()))).into();
-        Self { outcomes, clocks: [0; 2] }
+        Self { outcomes, clocks: [0; 2], events: HashMap::new(), spread: HashSet::new() }
     }
 
     /// A group's.
     pub fn of(&mut self, mode: Mode) -> &mut Outcome {
         let found = self.outcomes.iter_mut().find(|(of, _)| *of == mode);
         &mut found.expect("every group has one").1
+    }
+
+    /// How many of its invocations had records of several partitions.
+    #[must_use]
+    pub fn spread(&self, mode: Mode) -> usize {
+        self.spread.iter().filter(|(of, _)| *of == mode).count()
+    }
+
+    /// An output of an invocation came to a partition.
+    fn answered(&mut self, mode: Mode, request: &str, partition: i32) {
+        let first = *self.events.entry(request.to_owned()).or_insert(partition);
+        if first != partition {
+            self.spread.insert((mode, request.to_owned()));
+        }
     }
 
     /// A record of a group's came out of a topic at that time.
@@ -158,11 +176,15 @@ fn take(message: &BorrowedMessage<'_>, of: (Mode, bool), came: &mut Came) {
     let value = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
     let number = value.and_then(number).expect("what comes out is what went in");
     came.record(of, number, message.timestamp().to_millis().expect("brokers set it"));
-    let headers = message.headers().into_iter().flat_map(|headers| headers.iter());
-    let remaining = headers
-        .filter(|header| header.key == "remaining")
-        .find_map(|header| std::str::from_utf8(header.value?).ok()?.parse::<u64>().ok());
-    match remaining {
+    let headers = || message.headers().into_iter().flat_map(|headers| headers.iter());
+    let told = |name| {
+        let header = headers().find(|header| header.key == name)?;
+        std::str::from_utf8(header.value?).ok()
+    };
+    if let Some(request) = told("request") {
+        came.answered(of.0, request, message.partition());
+    }
+    match told("remaining").and_then(|text| text.parse::<u64>().ok()) {
         Some(AHEAD..) => came.clocks[0] += 1,
         Some(0) => came.clocks[1] += 1,
         _ => {}

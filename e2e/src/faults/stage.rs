@@ -11,6 +11,8 @@ use super::{
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
+    pin::pin,
+    sync::Arc,
     time::{Duration, Instant},
 };
 use tidemill_testbed::{daemon::Daemon, redis, s3};
@@ -41,7 +43,7 @@ pub struct Stage {
     /// S3.
     pub s3: Away,
     /// Kafka.
-    pub brokers: Brokers,
+    pub brokers: Arc<Brokers>,
     /// The input.
     pub input: String,
 }
@@ -85,7 +87,7 @@ impl Stage {
     /// # Panics
     /// When something does not start.
     pub async fn set(per_second: u64) -> Self {
-        let brokers = Brokers::start().await;
+        let brokers = Arc::new(Brokers::start().await);
         let redis = Away::new("faults-redis", 26_479, |daemon| redis::serve(daemon, &["--appendfsync", "always"]));
         let s3 = Away::new("faults-s3", 29_050, s3::serve);
         let bucket = s3.daemon.folder().join("objects");
@@ -114,6 +116,17 @@ impl Stage {
         while begun.elapsed() < time {
             self.groups.iter_mut().for_each(Group::tend);
             sleep(LOOK.min(time.saturating_sub(begun.elapsed()))).await;
+        }
+    }
+
+    /// Waits; runners that end by themselves are started again meanwhile.
+    pub async fn beside<T>(&mut self, what: impl Future<Output = T>) -> T {
+        let mut what = pin!(what);
+        loop {
+            tokio::select! {
+                result = &mut what => return result,
+                () = self.pass(LOOK) => {}
+            }
         }
     }
 

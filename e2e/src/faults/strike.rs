@@ -76,7 +76,7 @@ pub async fn strike(stage: &mut Stage, round: &Round) -> String {
             stage.pass(round.lasts).await;
             let ended = stage.brokers.pid(broker).is_none();
             stage.brokers.volume(broker).free();
-            stage.brokers.start_again(broker).await;
+            start_again(stage, broker).await;
             format!("broker {}{}", broker + 1, if ended { ", it ended" } else { "" })
         }
         Fault::Redis => kill_service(stage, round, |stage| &stage.redis).await,
@@ -93,10 +93,15 @@ fn kill_functions(group: &Group, pick: usize) -> usize {
     functions.len()
 }
 
+async fn start_again(stage: &mut Stage, broker: usize) {
+    let brokers = stage.brokers.clone();
+    stage.beside(brokers.start_again(broker)).await;
+}
+
 async fn kill_broker(stage: &mut Stage, broker: usize, round: &Round) -> String {
     stage.brokers.kill(broker);
     stage.pass(round.lasts).await;
-    stage.brokers.start_again(broker).await;
+    start_again(stage, broker).await;
     format!("broker {}", broker + 1)
 }
 

@@ -38,6 +38,8 @@ pub struct Table {
     pub restarts: Vec<String>,
     /// Records that a runner an hour ahead has caused, and one an hour behind.
     pub clocks: [usize; 2],
+    /// Invocations with records of several partitions: of the group that may have them, and of one that may not.
+    pub spread: [usize; 2],
     /// How long all of it took.
     pub lasted: Duration,
 }
@@ -83,7 +85,13 @@ impl Table {
         let had = |fault| self.rows.iter().any(|row| row.fault == fault);
         // A clock that nobody has seen jump proves nothing.
         let [ahead, behind] = self.clocks;
-        kept && !self.end.is_empty() && (!had(Fault::Forward) || ahead > 0) && (!had(Fault::Backward) || behind > 0)
+        // Nor does a group that shares nothing.
+        let [spanning, partition] = self.spread;
+        let shared = spanning > 0 && partition == 0;
+        kept && shared
+            && !self.end.is_empty()
+            && (!had(Fault::Forward) || ahead > 0)
+            && (!had(Fault::Backward) || behind > 0)
     }
 }
 
@@ -146,7 +154,8 @@ impl fmt::Display for Table {
         writeln!(
             f,
             "\nseed {}, {} rounds in {:.1} minutes; {} records acknowledged, {} that may be there or not; \
-             {} runners ended by themselves and were started again; records under a clock an hour ahead {}, behind {}",
+             {} runners ended by themselves and were started again; records under a clock an hour ahead {}, behind {}; \
+             {} events of several partitions (`partition`: {})",
             self.seed,
             self.rows.len(),
             self.lasted.as_secs_f64() / 60.0,
@@ -154,7 +163,9 @@ impl fmt::Display for Table {
             self.unknown,
             self.restarts.len(),
             self.clocks[0],
-            self.clocks[1]
+            self.clocks[1],
+            self.spread[0],
+            self.spread[1]
         )?;
         let mut reasons_to_end: BTreeMap<&str, usize> = BTreeMap::new();
         self.restarts.iter().for_each(|reason| *reasons_to_end.entry(reason).or_default() += 1);
