@@ -1,6 +1,7 @@
 //! Answers that come at the wrong moment. librdkafka asks where a group is, is told "not coordinator", and never asks
 //! again: a runner that hears of that starts again. It asks where a log begins, and is told when the partition is
-//! another's: then it reads it all the same, and the runner must not have that when the partition comes back.
+//! another's: then it reads it all the same, and the runner must not have that when the partition comes back. It is told
+//! late what its partitions are: meanwhile it must not say that it has none, or others get them as well.
 
 use bytes::{Buf, BufMut, BytesMut};
 use std::{
@@ -13,7 +14,7 @@ use std::{
 };
 use tidemill_e2e::{
     bed::{Bed, numbered},
-    runner::Runner,
+    runner::{Runner, with},
     scene::Scene,
     wait::{PATIENCE, until},
 };
@@ -33,7 +34,10 @@ const RECORDS: usize = 100;
 const LIST_OFFSETS: i16 = 2;
 /// <https://kafka.apache.org/protocol#The_Messages_OffsetFetch>
 const OFFSET_FETCH: i16 = 9;
+/// <https://kafka.apache.org/protocol#The_Messages_ConsumerGroupHeartbeat>
+const HEARTBEAT: i16 = 68;
 const NOT_COORDINATOR: i16 = 16;
+const SLOW: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_place_that_could_not_be_had_is_asked_for_again() {
@@ -98,6 +102,28 @@ async fn a_partition_that_is_read_from_its_beginning_again_has_the_runner_start_
     bed.remove().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn partitions_that_a_member_hears_of_late_are_not_anothers_too() {
+    let Scene { bed, input, output, config, .. } = Scene::set("slow", 4).await;
+    // A batch is in work for so long that another who has its partition does it, too.
+    let config = with(config, "SLEEP_MS", "500");
+    bed.produce(&input, &numbered(RECORDS, 50, 4)).await;
+    let held = Arc::new(AtomicUsize::new(0));
+    let door = Door::open(bed.connection.bootstrap(), Trouble::Slow, held.clone()).await;
+    let first = Runner::start(&Config { bootstrap_servers: door, ..config.clone() });
+    until("it to join", PATIENCE, async || (held.load(Ordering::Relaxed) > 0).then_some(())).await;
+    let second = Runner::start(&config);
+    bed.records_when(&output, RECORDS).await;
+    let revoked = || first.log().contains("\"revoked\"");
+    until("half of them to be the second's", PATIENCE, async || revoked().then_some(())).await;
+    sleep(SETTLED).await;
+    let logs = format!("{}\n{}", first.log(), second.log());
+    assert_eq!(bed.records(&output).await.len(), RECORDS, "none of them twice: {logs}");
+    first.stop().await;
+    second.stop().await;
+    bed.remove().await;
+}
+
 /// In which librdkafka asks again where a log begins, and reads it.
 const SETTLED: Duration = Duration::from_secs(3);
 
@@ -130,6 +156,8 @@ enum Trouble {
     Refused,
     /// Where a log begins is told only when that is true.
     Late(watch::Receiver<bool>),
+    /// What the coordinator has to say to a member comes so late each time.
+    Slow,
 }
 
 /// Stands before a broker.
@@ -171,6 +199,7 @@ impl Door {
             let meant = match self.trouble {
                 Trouble::Refused => OFFSET_FETCH,
                 Trouble::Late(_) => LIST_OFFSETS,
+                Trouble::Slow => HEARTBEAT,
             };
             if kind == meant {
                 self.places.lock().await.insert(correlation);
@@ -202,7 +231,15 @@ impl Door {
                     });
                     continue;
                 }
-                Trouble::Refused | Trouble::Late(_) => {}
+                Trouble::Slow if is_meant => {
+                    let client = client.clone();
+                    tokio::spawn(async move {
+                        sleep(SLOW).await;
+                        write(&mut *client.lock().await, &message).await
+                    });
+                    continue;
+                }
+                Trouble::Refused | Trouble::Late(_) | Trouble::Slow => {}
             }
             if write(&mut *client.lock().await, &message).await.is_none() {
                 return;

@@ -79,6 +79,11 @@ impl Committer {
             let commits = &consumer.context().commits;
             let each = || {
                 while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
+                    // There is nothing to commit, and librdkafka would take it for an occasion to send a heartbeat,
+                    // at the wrong moment: see `membership`.
+                    if consumer.context().owned() == 0 {
+                        continue;
+                    }
                     let result = commits.commit(&*consumer);
                     commits.take(&result, Instant::now());
                 }

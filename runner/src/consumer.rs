@@ -137,9 +137,8 @@ async fn session<S: Sink>(
 
     let ending = stop.child_token();
     if protocol == Protocol::Consumer {
-        let owned = |consumer: &Consumer| consumer.context().tasks.lock().len();
         let member = Arc::downgrade(&consumer);
-        tokio::spawn(membership::heartbeat(member, plan.topics.clone(), owned, ending.clone()));
+        tokio::spawn(membership::heartbeat(member, plan.topics.clone(), ending.clone()));
     }
     // In transactions offsets go with the effects.
     let committer = (!pipeline.plan.exactly_once()).then(|| Committer::start(&consumer));
@@ -279,6 +278,11 @@ impl Context {
             commits: Commits::new(ending),
             start: Box::new(start),
         }
+    }
+
+    /// How many partitions it has.
+    pub fn owned(&self) -> usize {
+        self.tasks.lock().len()
     }
 
     /// Ends the tasks of these partitions and waits until they have.

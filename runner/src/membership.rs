@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tidemill_api::plan::KafkaPlan;
-use tidemill_kafka::Connection;
+use tidemill_kafka::{Connection, member_epoch};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::warn;
@@ -30,6 +30,14 @@ const HEARTBEAT: Duration = Duration::from_millis(500);
 const EAGER: Duration = Duration::from_millis(100);
 /// How long a member without partitions is eager: later there may be none left for it.
 const EAGER_FOR: Duration = Duration::from_secs(15);
+
+/// How long a member without partitions says nothing after the coordinator told it something: by then it has those that
+/// it was told to have.
+///
+/// Until it has had any, each heartbeat says that it has none. One that it sends between hearing of its partitions and
+/// having them gives them back, for all that the coordinator knows, and others get them while librdkafka (2.12) takes
+/// them all the same.
+const HEARD: Duration = Duration::from_millis(300);
 
 /// How partitions are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -102,15 +110,11 @@ pub fn says_unread(reason: &str) -> bool {
     reason.starts_with("Failed to fetch committed offset")
 }
 
-/// Heartbeats under KIP-848 until `stop`; `owned` tells how many partitions the member has.
-pub async fn heartbeat(
-    consumer: Weak<Consumer>,
-    topics: Vec<String>,
-    owned: impl Fn(&Consumer) -> usize,
-    stop: CancellationToken,
-) {
+/// Heartbeats under KIP-848 until `stop`.
+pub async fn heartbeat(consumer: Weak<Consumer>, topics: Vec<String>, stop: CancellationToken) {
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut without = Some(Instant::now());
+    let mut heard = (0, Instant::now());
     loop {
         let eager = without.is_some_and(|since| since.elapsed() < EAGER_FOR);
         let pause = if eager { EAGER } else { HEARTBEAT };
@@ -119,8 +123,16 @@ pub async fn heartbeat(
             () = sleep(pause) => {}
         }
         let Some(consumer) = consumer.upgrade() else { return };
-        if owned(&consumer) == 0 {
+        if consumer.context().owned() == 0 {
             without.get_or_insert_with(Instant::now);
+            let epoch = member_epoch(&*consumer);
+            if epoch != heard.0 {
+                heard = (epoch, Instant::now());
+            }
+            // Before the first answer a heartbeat would wait for it, and be sent right after it.
+            if epoch <= 0 || heard.1.elapsed() < HEARD {
+                continue;
+            }
         } else {
             without = None;
         }
