@@ -41,7 +41,7 @@ use tidemill_service::{admin::Readiness, child::Launcher, shutdown};
 /// Invoke a function with one event, or with records through the real runner.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  tidemill invoke normalize --records pages.ndjson > articles.ndjson\n  echo '{\"any\": \"JSON\"}' | tidemill invoke my-function --event -\n\nA record is {\"topic\", \"key\", \"value\": JSON or text | \"valueBase64\", \"headers\", \"timestamp\"}, one a line.\nDead letters are written like outputs, with their topic and headers. There is no schema registry: values are what the\nfunction gets, and records of several partitions and topics may share an event."
+    after_help = "Examples:\n  tidemill invoke normalize --records pages.ndjson > articles.ndjson\n  echo '{\"any\": \"JSON\"}' | tidemill invoke my-function --event -\n\nA record is {\"topic\", \"key\", \"value\": JSON or text | \"valueBase64\", \"headers\", \"timestamp\"}, one a line.\nDead letters are written like outputs, with their topic (none where they go to S3) and headers. There is no schema registry: values are what the\nfunction gets, and records of several partitions and topics may share an event."
 )]
 pub struct Invoke {
     /// The function's name
@@ -322,6 +322,8 @@ struct Lines(Mutex<()>);
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct OutLine<'a> {
+    /// Empty where it is none: a dead letter that goes to S3.
+    #[serde(skip_serializing_if = "str::is_empty")]
     topic: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     key: Option<String>,

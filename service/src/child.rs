@@ -18,7 +18,7 @@ use std::{
     ffi::{OsStr, OsString},
     io,
     os::unix::process::CommandExt,
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::Duration,
 };
 use tokio::process::{Child, Command};
@@ -49,6 +49,12 @@ impl Launcher {
         std::env::current_exe().map(Self)
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
     /// Another program that knows the `tied` subcommand.
     #[must_use]
     pub fn at(path: PathBuf) -> Self {
@@ -72,7 +78,8 @@ pub fn exec_tied(arguments: &[OsString]) -> io::Result<Infallible> {
     if getppid() != Pid::from_raw(parent) {
         return Err(io::Error::new(io::ErrorKind::BrokenPipe, "the parent has ended already"));
     }
-    Err(std::process::Command::new(program).args(rest).exec())
+    let error = std::process::Command::new(program).args(rest).exec();
+    Err(io::Error::new(error.kind(), format!("failed to start {}: {error}", program.display())))
 }
 
 /// Sends SIGTERM to the child's group, and SIGKILL where it still runs after `patience`.

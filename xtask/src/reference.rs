@@ -28,8 +28,8 @@ const TYPES: &str = "\
 
 A *required* field must be there where the object around it is; one without a default may be left out.
 A `duration` is numbers with their units (`ms`, `s`, `m`, `h`), such as `500ms` or `1h30m`; a `size` is a
-number with `B`, `KiB`, `MiB`, `GiB` or none. What is \"as in a pod\" is Kubernetes' own:
-`kubectl explain pod.spec`; for `env`, `envFrom` and `resources`, `kubectl explain pod.spec.containers`.
+number with `B`, `KiB`, `MiB`, `GiB` or none, in quotes then (`\"1048576\"`). What is \"as in a pod\" is
+Kubernetes' own: `kubectl explain pod.spec`; for `env`, `envFrom` and `resources`, `kubectl explain pod.spec.containers`.
 ";
 
 /// The text of the page.

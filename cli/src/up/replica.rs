@@ -31,13 +31,13 @@ impl Replica {
         environment: &BTreeMap<String, String>,
         log: &Path,
     ) -> Result<Self> {
-        let program = std::env::current_exe().context("this program's own path is unknown")?;
         let log = File::options()
             .create(true)
             .append(true)
             .open(log)
             .with_context(|| format!("failed to write {}", log.display()))?;
-        let mut process = child::command(launcher, program)
+        // Where this program was when it began: it may have been built anew since, and then has no path.
+        let mut process = child::command(launcher, launcher.path())
             .args(["runner", "--report", "--config"])
             .arg(config)
             .envs(environment)

@@ -103,6 +103,10 @@ impl Mode {
         trigger(&mut config).batch.window = tidemill_api::Duration::from_millis(400);
         // Redis may be away for longer than two attempts take.
         config.plan.retry.attempts = 1_000;
+        if matches!(self, Self::Partition | Self::Spanning) {
+            // Which event each record was in.
+            config = with(config, "TELL_CONTEXT", "true");
+        }
         match self {
             Self::Partition => {}
             Self::Key | Self::None => {
