@@ -38,6 +38,9 @@ const EAGER_FOR: Duration = Duration::from_secs(15);
 /// having them gives them back, for all that the coordinator knows, and others get them while librdkafka (2.12) takes
 /// them all the same.
 const HEARD: Duration = Duration::from_millis(300);
+/// How long a member says nothing that has not been told an epoch: a heartbeat would wait for the first answer, and be
+/// sent right after it. Where none has come by then, librdkafka may have stopped asking.
+const JOINING: Duration = Duration::from_secs(15);
 
 /// How partitions are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -129,8 +132,7 @@ pub async fn heartbeat(consumer: Weak<Consumer>, topics: Vec<String>, stop: Canc
             if epoch != heard.0 {
                 heard = (epoch, Instant::now());
             }
-            // Before the first answer a heartbeat would wait for it, and be sent right after it.
-            if epoch <= 0 || heard.1.elapsed() < HEARD {
+            if heard.1.elapsed() < if epoch > 0 { HEARD } else { JOINING } {
                 continue;
             }
         } else {
