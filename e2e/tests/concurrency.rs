@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, process::Stdio,
 use tidemill_api::Ordering;
 use tidemill_e2e::{
     bed::numbered,
-    go,
+    failing, go,
     language::Language,
     letter::headers,
     process::signal,
@@ -17,7 +17,7 @@ use tidemill_e2e::{
     tally::Tally,
     wait::{PATIENCE, until},
 };
-use tidemill_runner::config::Code;
+use tidemill_runner::{config::Code, record::Record};
 use tidemill_testbed::programs;
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -37,6 +37,10 @@ struct Container {
 
 /// Each record is an invocation of its own, and takes a while.
 async fn set(test: &str, command: Vec<String>) -> (Scene, Container) {
+    set_with(test, command, &numbered(RECORDS, 50, 1)).await
+}
+
+async fn set_with(test: &str, command: Vec<String>, records: &[Record]) -> (Scene, Container) {
     let mut scene = Scene::set(test, 1).await;
     let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let api = free.local_addr().expect("an address");
@@ -45,7 +49,7 @@ async fn set(test: &str, command: Vec<String>) -> (Scene, Container) {
     let kafka = trigger(&mut scene.config);
     kafka.ordering = Ordering::None;
     kafka.batch.max_records = 1;
-    scene.bed.produce(&scene.input, &numbered(RECORDS, 50, 1)).await;
+    scene.bed.produce(&scene.input, records).await;
     let container = Container { api, command, folder: scene.folder.path().to_owned() };
     (scene, container)
 }
@@ -113,6 +117,36 @@ async fn a_client_with_a_process_for_each_is_served_as_well() {
     let processes: BTreeSet<_> = outputs.iter().map(|output| headers(output)["process"].clone()).collect();
     assert_eq!(processes.len(), CONCURRENCY as usize);
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_of_several_processes_that_ends_or_is_late_costs_only_its_own_record() {
+    let python = spawn_blocking(python::with_client).await.expect("installing does not panic").display().to_string();
+    let command = [python.as_str(), "-m", "awslambdaric", "app.answer"].map(str::to_owned).to_vec();
+    let words = [("exit", "Crash", "ended before it answered"), ("sleep", "Timeout", "2s")];
+    let mut records = numbered(RECORDS + words.len(), 50, 1);
+    for (record, (word, ..)) in records.iter_mut().skip(RECORDS / 2).zip(&words) {
+        record.value = Some(format!("9999999 {word}").into());
+    }
+    let (mut scene, container) = set_with("several-end", command, &records).await;
+    scene.config.plan.timeout = Duration::from_secs(2);
+    Language::Python.write(scene.folder.path());
+    let runner = Runner::start(&scene.config);
+    // As the kubelet would.
+    let kubelet = async {
+        loop {
+            let mut process = container.start().await;
+            process.wait().await.expect("it was started here");
+        }
+    };
+    tokio::select! {
+        () = kubelet => {}
+        tally = scene.tally(records.len()) => assert_eq!(tally, Tally { lost: 2, repeated: 0, records: RECORDS }),
+    }
+    failing::check(&scene.letters().await, &words, "python");
+    let totals = runner.stop().await;
+    let attempts = u64::from(scene.config.plan.retry.attempts) * words.len() as u64;
+    assert_eq!(totals.invocations, RECORDS as u64 + attempts, "nobody else's was for nothing");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

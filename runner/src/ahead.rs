@@ -23,19 +23,29 @@ const AHEAD_BYTES: u64 = 16 << 20;
 /// a key is not among it: that each may have, to find those of other keys.
 const SPARE: u64 = 3 << 20;
 
+/// What all partitions together keep, whatever it waits for, until none may have more than the bytes of a batch: a pod
+/// has one limit however many partitions it has.
+const TOGETHER: u64 = 64 << 20;
+
 /// A queue that had more than so many keeps no room for eight times of what it has.
 pub const USUAL: usize = 4_096;
 
-/// What waits in all partitions of a runner, and for no key.
+/// What all partitions of a runner have.
 #[derive(Debug, Default)]
-pub struct Ahead(AtomicU64);
+pub struct Ahead {
+    /// What waits, and for no key.
+    ready: AtomicU64,
+    /// All that is not done.
+    memory: AtomicU64,
+}
 
 /// How far one partition reads.
 #[derive(Debug)]
 pub struct Reach {
     all: Arc<Ahead>,
     /// What it has of that.
-    bytes: u64,
+    ready: u64,
+    memory: u64,
     max_bytes: u64,
     /// The records that it may have whatever the others have.
     own: usize,
@@ -50,7 +60,7 @@ impl Reach {
         let own = limits.max_records as usize * (abreast + 1);
         // Where others need not wait for it, a record that is never done must not stop them.
         let span = if ordering == Ordering::Partition { own } else { own.max(AHEAD) };
-        Self { all, bytes: 0, max_bytes: limits.max_bytes.get(), own, span }
+        Self { all, ready: 0, memory: 0, max_bytes: limits.max_bytes.get(), own, span }
     }
 
     /// How many more records it may read: memory is bounded also where one record is never done.
@@ -58,29 +68,31 @@ impl Reach {
     /// So many were read since the first that is not done. Nobody is woken where the others give room back: a
     /// partition that was refused any looks again with its next batch, or record, or after five seconds.
     pub fn room(&mut self, lanes: &Lanes, span: usize) -> usize {
-        let others = self.tell(lanes);
-        if lanes.memory() >= self.max_bytes + AHEAD_BYTES {
+        let ready = told(&self.all.ready, &mut self.ready, lanes.ahead());
+        let memory = told(&self.all.memory, &mut self.memory, lanes.memory());
+        let most = if memory < TOGETHER { self.max_bytes + AHEAD_BYTES } else { self.max_bytes };
+        if self.memory >= most {
             return 0;
         }
-        let spare = others + self.bytes < SPARE;
+        let spare = ready < SPARE;
         let (own, most) = if spare { (self.own.max(AHEAD), self.span.max(AHEAD)) } else { (self.own, self.span) };
         // Further than what can be handed out is read only past what waits for others.
         own.saturating_sub(lanes.ready().records).min(most.saturating_sub(span))
     }
+}
 
-    /// Has the others know what waits here; answers what waits there.
-    fn tell(&mut self, lanes: &Lanes) -> u64 {
-        let bytes = lanes.ahead();
-        let before = std::mem::replace(&mut self.bytes, bytes);
-        // Adding what is less wraps around, as it should.
-        let all = self.all.0.fetch_add(bytes.wrapping_sub(before), Relaxed);
-        all.wrapping_sub(before)
-    }
+/// Has the others know what is here instead of what was; answers what all have.
+fn told(all: &AtomicU64, own: &mut u64, now: u64) -> u64 {
+    let before = std::mem::replace(own, now);
+    // Adding what is less wraps around, as it should.
+    let change = now.wrapping_sub(before);
+    all.fetch_add(change, Relaxed).wrapping_add(change)
 }
 
 impl Drop for Reach {
     fn drop(&mut self) {
-        self.all.0.fetch_sub(self.bytes, Relaxed);
+        self.all.ready.fetch_sub(self.ready, Relaxed);
+        self.all.memory.fetch_sub(self.memory, Relaxed);
     }
 }
 
@@ -93,7 +105,7 @@ pub fn give_back<T>(queue: &mut VecDeque<T>) {
 
 #[cfg(test)]
 mod tests {
-    use super::{AHEAD, Ahead, Reach, SPARE, USUAL, give_back};
+    use super::{AHEAD, Ahead, Reach, SPARE, TOGETHER, USUAL, give_back};
     use crate::{entry::Entry, lanes::Lanes, record::Record};
     use bytes::Bytes;
     use std::{collections::VecDeque, sync::Arc};
@@ -155,6 +167,27 @@ mod tests {
         // In work it is no less.
         while lanes.hand_out(&limits()).is_some() {}
         assert_eq!(reach.room(&lanes, 17), 0);
+    }
+
+    #[test]
+    fn what_is_held_of_all_partitions_has_an_end() {
+        let all = Arc::new(Ahead::default());
+        let stuck = |count| {
+            let mut lanes = filled(Ordering::None, count, 1 << 20);
+            while lanes.hand_out(&limits()).is_some() {}
+            lanes
+        };
+        let (few, many) = (stuck(0), stuck(10));
+        let mut reaches: Vec<_> =
+            (0..TOGETHER / (10 << 20)).map(|_| Reach::new(all.clone(), &limits(), Ordering::None, 1)).collect();
+        for reach in &mut reaches {
+            assert!(reach.room(&many, 10) > 0, "there is less than all may have");
+        }
+        let mut last = Reach::new(all, &limits(), Ordering::None, 1);
+        assert_eq!(last.room(&many, 10), 0);
+        assert_eq!(reaches[0].room(&many, 10), 0, "who was there before has no more, too");
+        assert!(reaches[0].room(&few, 0) > 0, "a batch is each one's own");
+        assert!(last.room(&many, 10) > 0, "what one has done with, the others may have");
     }
 
     #[test]

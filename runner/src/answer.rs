@@ -4,7 +4,7 @@
 use crate::{encode::Encodings, entry::Entry, failure::Failure, record::OutRecord};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use std::collections::{BTreeMap, HashSet};
 use tidemill_api::plan::OutputPlan;
@@ -151,10 +151,11 @@ pub fn read(
     encodings: &Encodings,
 ) -> Result<Answer, Error> {
     let Some(output) = output else {
-        let form = if body.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{') {
-            serde_json::from_slice::<FailuresForm>(body).map_err(|error| Error::Shape(error.to_string()))?
-        } else {
-            FailuresForm::default()
+        let shape = |error: serde_json::Error| Error::Shape(error.to_string());
+        let form = match body.trim_ascii() {
+            [] | b"null" => FailuresForm::default(),
+            body @ [b'{', ..] => serde_json::from_slice(body).map_err(shape)?,
+            body => serde_json::from_slice::<IgnoredAny>(body).map(|_| FailuresForm::default()).map_err(shape)?,
         };
         return related(Vec::new(), form.batch_item_failures, form.dropped, records);
     };
@@ -265,7 +266,7 @@ fn text_or_json(raw: &RawValue) -> Bytes {
 
 #[cfg(test)]
 mod tests {
-    use super::{Answer, read};
+    use super::{Answer, Error, read};
     use crate::{
         encode::Encodings,
         entry::Entry,
@@ -381,8 +382,18 @@ mod tests {
 
     #[test]
     fn without_output_any_json_is_success() {
-        for body in ["", "null", "7", r#""ok""#, r#"{"statusCode":200}"#, "[1]", "not json at all"] {
+        for body in ["", "null", "7", r#""ok""#, r#"{"statusCode":200}"#, "[1]", " \n", " [ ] "] {
             assert_eq!(read(body.as_bytes(), &batch(), None, &Encodings::default()), Ok(Answer::default()), "{body}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_json_is_no_answer() {
+        for body in ["not json at all", "nul", "[1", r#"{"statusCode":200"#, "null null", r#""cut"#, "\u{0}"] {
+            for output in [None, Some(&output())] {
+                let error = read(body.as_bytes(), &batch(), output, &Encodings::default()).expect_err(body);
+                assert!(matches!(error, Error::Shape(_)), "{body}: {error}");
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! times as long as it takes.
 
 use crate::runtime_api::{self, Slots};
+use axum::serve::ListenerExt;
 use std::{
     io,
     net::SocketAddr,
@@ -17,6 +18,7 @@ use tokio::{
     task::JoinHandle,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tracing::debug;
 
 /// A thread for all processes of a function; it ends when this is dropped.
 #[derive(Debug)]
@@ -53,7 +55,11 @@ impl ApiThread {
     pub fn serve(&self, listener: TcpListener, slots: Arc<Slots>) -> io::Result<JoinHandle<io::Result<()>>> {
         let listener = listener.into_std()?;
         let _entered = self.runtime.enter();
-        let listener = TcpListener::from_std(listener)?;
+        let listener = TcpListener::from_std(listener)?.tap_io(|connection| {
+            if let Err(error) = connection.set_nodelay(true) {
+                debug!(%error, "the last part of an event may wait for the function");
+            }
+        });
         let api = runtime_api::routes(slots).into_make_service_with_connect_info::<SocketAddr>();
         Ok(self.runtime.spawn(async move { axum::serve(listener, api).await }))
     }

@@ -81,7 +81,7 @@ impl Committer {
                 while ended.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                     // There is nothing to commit, and librdkafka would take it for an occasion to send a heartbeat,
                     // at the wrong moment: see `membership`.
-                    if consumer.context().owned() == 0 {
+                    if !consumer.context().has_work() {
                         continue;
                     }
                     let result = commits.commit(&*consumer);
@@ -182,7 +182,10 @@ impl Commits {
             failing.said = true;
             warn!(%error, "offsets are not committed, and will be tried again; a runner that ended now would have records repeated");
         }
-        let unknown = matches!(error.rdkafka_error_code(), Some(Code::UnknownMemberId | Code::FencedMemberEpoch));
+        let unknown = matches!(
+            error.rdkafka_error_code(),
+            Some(Code::UnknownMemberId | Code::FencedMemberEpoch | Code::GroupIdNotFound)
+        );
         if unknown && !state.rebalancing {
             self.expelled(&mut state, now);
         }
@@ -252,7 +255,9 @@ mod tests {
         let refused = |code| std::iter::repeat_with(move || Refused(code));
         let forgotten = || refused(Code::UnknownMemberId);
         assert!(gives_up(forgotten().take(long)));
-        assert!(gives_up(refused(Code::FencedMemberEpoch).take(long)));
+        for gone in [Code::FencedMemberEpoch, Code::GroupIdNotFound] {
+            assert!(gives_up(refused(gone).take(long)), "{gone}");
+        }
         assert!(!gives_up(forgotten().take(long - 1)), "it may still hear of it");
         for others in [Code::NotCoordinator, Code::StaleMemberEpoch, Code::RequestTimedOut, Code::AssignmentLost] {
             assert!(!gives_up(refused(others).take(10 * long)), "{others}: its group may know it");

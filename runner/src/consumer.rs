@@ -25,7 +25,10 @@ use rdkafka::{
 use std::{
     collections::HashMap,
     panic::AssertUnwindSafe,
-    sync::{Arc, OnceLock, Weak},
+    sync::{
+        Arc, OnceLock, Weak,
+        atomic::{AtomicUsize, Ordering},
+    },
     time::{Duration, Instant},
 };
 use tidemill_api::{Start, plan::KafkaPlan};
@@ -57,6 +60,8 @@ pub struct Context {
     runtime: Handle,
     start: Box<dyn Fn(Assigned) -> JoinHandle<()> + Send + Sync>,
     tasks: Mutex<HashMap<(String, i32), Task>>,
+    /// How many of those that were taken from them drain.
+    draining: AtomicUsize,
     /// Cancelled when what is being assigned is librdkafka's to read, too; there is another for the next time.
     begun: Mutex<CancellationToken>,
     /// The function's own.
@@ -132,6 +137,9 @@ async fn session<S: Sink>(
         () = failed.cancelled() => return Ok(false),
     }
     let topics: Vec<&str> = plan.topics.iter().map(String::as_str).collect();
+    if protocol == Protocol::Consumer {
+        membership::know(&consumer, &plan.topics, stop).await;
+    }
     consumer.subscribe(&topics).map_err(refused)?;
     info!(group = plan.group, topics = ?plan.topics, ?protocol, "joined the consumer group");
 
@@ -206,7 +214,16 @@ async fn poll(consumer: &Consumer, stop: &CancellationToken) -> bool {
                 );
             }
             Err(error) if membership::is_unknown(&error) => return true,
-            Err(error) => warn!(%error, "consumer"),
+            Err(error) => match consumer.client().fatal_error() {
+                Some((code, _)) if membership::is_unknown_by(code) => return true,
+                // librdkafka has given up its membership, and tells of no partition any more.
+                Some((code, reason)) => {
+                    error!(%code, reason, "the group does not take this member: the runner must start again");
+                    consumer.context().commits.fail();
+                    return false;
+                }
+                None => warn!(%error, "consumer"),
+            },
         }
     }
 }
@@ -272,6 +289,7 @@ impl Context {
             own: OnceLock::new(),
             runtime: Handle::current(),
             tasks: Mutex::default(),
+            draining: AtomicUsize::new(0),
             begun: Mutex::default(),
             timeout,
             unknown: CancellationToken::new(),
@@ -285,12 +303,22 @@ impl Context {
         self.tasks.lock().len()
     }
 
+    /// Whether there may be something to commit: partitions, or those that drain.
+    pub fn has_work(&self) -> bool {
+        // Under the lock they go from one to the other.
+        let tasks = self.tasks.lock();
+        !tasks.is_empty() || self.draining.load(Ordering::Relaxed) > 0
+    }
+
     /// Ends the tasks of these partitions and waits until they have.
     fn drain(&self, partitions: &[(String, i32)]) {
         let tasks: Vec<Task> = {
             let mut all = self.tasks.lock();
-            partitions.iter().filter_map(|partition| all.remove(partition)).collect()
+            let tasks: Vec<_> = partitions.iter().filter_map(|partition| all.remove(partition)).collect();
+            self.draining.fetch_add(tasks.len(), Ordering::Relaxed);
+            tasks
         };
+        let count = tasks.len();
         for task in &tasks {
             task.stop.cancel();
         }
@@ -317,6 +345,7 @@ impl Context {
                 () = late => {}
             }
         });
+        self.draining.fetch_sub(count, Ordering::Relaxed);
     }
 
     fn drain_all(&self) {

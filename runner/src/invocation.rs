@@ -113,12 +113,24 @@ impl State {
         }
     }
 
-    /// Work was handed out; work for a process that ended meanwhile has failed.
-    pub fn hand_out(&mut self, in_flight: InFlight) {
-        match self {
-            Self::Idle => *self = Self::Busy(in_flight),
-            _ => in_flight.give(Err(Failed::Crash("the process ended while it was given work".to_owned()))),
+    /// Work was handed out; answers whether the process may have it. Where it may not, whoever waits for the
+    /// outcome hears that nobody has had it.
+    #[must_use]
+    pub fn hand_out(&mut self, in_flight: InFlight) -> bool {
+        let may = matches!(self, Self::Idle);
+        if may {
+            *self = Self::Busy(in_flight);
         }
+        may
+    }
+
+    /// The process is to have no more work; answers whether it has none.
+    pub fn retire(&mut self) -> bool {
+        let at_rest = !matches!(self, Self::Busy(_));
+        if at_rest {
+            *self = Self::Ended;
+        }
+        at_rest
     }
 
     /// The process answers.
@@ -218,13 +230,14 @@ mod tests {
     use crate::failure::Failure;
     use bytes::Bytes;
     use std::time::{Duration, Instant};
-    use tokio::sync::oneshot;
+    use tokio::sync::oneshot::{self, error::TryRecvError};
 
     fn busy(id: &str) -> (State, oneshot::Receiver<(Outcome, Duration)>) {
         let (sender, receiver) = oneshot::channel();
         let mut state = State::Initializing;
         state.ask().expect("a new process may ask");
-        state.hand_out(InFlight { id: id.to_owned(), since: Instant::now(), outcome: sender, cut_off: None });
+        let in_flight = InFlight { id: id.to_owned(), since: Instant::now(), outcome: sender, cut_off: None };
+        assert!(state.hand_out(in_flight));
         (state, receiver)
     }
 
@@ -291,8 +304,19 @@ mod tests {
         state.end(Failed::Crash("exit status: 1".to_owned()));
         assert!(matches!(outcome.try_recv(), Ok((Err(Failed::Crash(_)), _))));
         let (sender, mut late) = oneshot::channel();
-        state.hand_out(InFlight { id: "b".to_owned(), since: Instant::now(), outcome: sender, cut_off: None });
-        assert!(matches!(late.try_recv(), Ok((Err(Failed::Crash(_)), _))), "work given to the dead has an outcome too");
+        let in_flight = InFlight { id: "b".to_owned(), since: Instant::now(), outcome: sender, cut_off: None };
+        assert!(!state.hand_out(in_flight));
+        assert_eq!(late.try_recv(), Err(TryRecvError::Closed), "nobody has had it");
+        assert_eq!(state.ask(), Err(Reply::WrongState));
+    }
+
+    #[test]
+    fn who_retires_ends_what_it_has_and_gets_no_more() {
+        let (mut state, mut outcome) = busy("a");
+        assert!(!state.retire());
+        assert_eq!(state.response("a", Sent::Whole(Bytes::new())), Reply::Accepted);
+        assert!(outcome.try_recv().is_ok());
+        assert!(state.retire());
         assert_eq!(state.ask(), Err(Reply::WrongState));
     }
 }

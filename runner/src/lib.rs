@@ -23,6 +23,7 @@ pub mod api_thread;
 pub mod archive;
 pub mod attempt;
 pub mod beginning;
+pub mod caller;
 pub mod commits;
 pub mod config;
 pub mod consumer;

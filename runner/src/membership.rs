@@ -14,14 +14,14 @@ use rdkafka::{
     error::{KafkaError, RDKafkaErrorCode},
 };
 use std::{
-    sync::Weak,
+    sync::{Arc, Weak},
     time::{Duration, Instant},
 };
 use tidemill_api::plan::KafkaPlan;
 use tidemill_kafka::{Connection, member_epoch};
-use tokio::time::sleep;
+use tokio::{task::spawn_blocking, time::sleep};
 use tokio_util::sync::CancellationToken;
-use tracing::warn;
+use tracing::{error, warn};
 
 /// Between two heartbeats of a member that has partitions: so long at most they stay with it when
 /// another should have them.
@@ -41,6 +41,10 @@ const HEARD: Duration = Duration::from_millis(300);
 /// How long a member says nothing that has not been told an epoch: a heartbeat would wait for the first answer, and be
 /// sent right after it. Where none has come by then, librdkafka may have stopped asking.
 const JOINING: Duration = Duration::from_secs(15);
+/// How long a member may have neither partitions nor an epoch while brokers answer.
+const UNHEARD: Duration = Duration::from_secs(60);
+/// How long it is waited for what a broker says of a topic.
+const KNOW: Duration = Duration::from_secs(5);
 
 /// How partitions are shared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,12 +95,16 @@ pub fn config(connection: &Connection, plan: &KafkaPlan, drain: Duration, protoc
 /// Whether that says that the broker has KIP-848 switched off.
 #[must_use]
 pub fn is_unknown(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode as Code;
-    let code = match error {
-        KafkaError::MessageConsumptionFatal(code) | KafkaError::MessageConsumption(code) => *code,
-        _ => return false,
-    };
-    matches!(code, Code::UnsupportedFeature | Code::UnsupportedVersion)
+    match error {
+        KafkaError::MessageConsumptionFatal(code) | KafkaError::MessageConsumption(code) => is_unknown_by(*code),
+        _ => false,
+    }
+}
+
+/// The same of the code that stands behind a fatal error.
+#[must_use]
+pub fn is_unknown_by(code: RDKafkaErrorCode) -> bool {
+    matches!(code, RDKafkaErrorCode::UnsupportedFeature | RDKafkaErrorCode::UnsupportedVersion)
 }
 
 /// Whether a line of librdkafka's log says that the broker does not know KIP-848: to its
@@ -113,7 +121,30 @@ pub fn says_unread(reason: &str) -> bool {
     reason.starts_with("Failed to fetch committed offset")
 }
 
+/// Has the client know the topics before it joins. A member that hears of its partitions while it does not know
+/// their topic asks for that first, and says meanwhile that it has none.
+///
+/// Where no broker answers it joins all the same.
+pub async fn know(consumer: &Arc<Consumer>, topics: &[String], stop: &CancellationToken) {
+    let (consumer, topics) = (consumer.clone(), topics.to_vec());
+    let asked = spawn_blocking(move || {
+        for topic in &topics {
+            if let Err(error) = consumer.fetch_metadata(Some(topic), KNOW) {
+                warn!(topic, %error, "the topic is not known yet");
+                return;
+            }
+        }
+    });
+    tokio::select! {
+        () = stop.cancelled() => {}
+        asked = asked => asked.expect("asking does not panic"),
+    }
+}
+
 /// Heartbeats under KIP-848 until `stop`.
+///
+/// A member that has no partitions, and is told no epoch for long although brokers answer, has the runner start
+/// again: librdkafka (2.12) may have sent its last heartbeat, and there is no commit that would be refused.
 pub async fn heartbeat(consumer: Weak<Consumer>, topics: Vec<String>, stop: CancellationToken) {
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     let mut without = Some(Instant::now());
@@ -131,6 +162,16 @@ pub async fn heartbeat(consumer: Weak<Consumer>, topics: Vec<String>, stop: Canc
             let epoch = member_epoch(&*consumer);
             if epoch != heard.0 {
                 heard = (epoch, Instant::now());
+            }
+            if epoch <= 0 && heard.1.elapsed() > UNHEARD {
+                heard.1 = Instant::now();
+                let (asked, topic) = (consumer.clone(), topics[0].to_owned());
+                let asked = spawn_blocking(move || asked.fetch_metadata(Some(&topic), KNOW).is_ok());
+                if asked.await.is_ok_and(|answered| answered) {
+                    error!("the group has not answered this member for {UNHEARD:?}: the runner must start again");
+                    consumer.context().commits.fail();
+                    return;
+                }
             }
             if heard.1.elapsed() < if epoch > 0 { HEARD } else { JOINING } {
                 continue;

@@ -39,7 +39,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 const TOLD: u32 = 100;
 /// Records taken in before anything else is looked at.
 const AT_ONCE: usize = 1_000;
-/// Batches that may rest between attempts beside those in work.
+/// Batches that may wait for a schema registry beside those in work.
 const RESTING: usize = 64;
 /// How often is looked whether a partition is held up.
 const LOOK: Duration = Duration::from_secs(5);

@@ -239,7 +239,8 @@ impl<S: Sink> Pipeline<S> {
                     Err(error)
                         if error.may_heal()
                             && attempts < self.plan.retry.attempts
-                            && !(waited && error.is_registry_away()) =>
+                            && !(waited && error.is_registry_away())
+                            && !self.is_too_old(&entry) =>
                     {
                         warn!(attempts, %error, "a record cannot be decoded, will retry");
                         route.turn.rest(self.pause(attempts, retry::ANY), stop).await?;
@@ -260,7 +261,9 @@ impl<S: Sink> Pipeline<S> {
                 Err(error) => {
                     decoder.give_up(&error);
                     waited |= error.is_registry_away();
-                    self.give_up(route, vec![(entry.record(), error.failure())], attempts, stop).await?;
+                    let expired = error.may_heal() && self.is_too_old(&entry);
+                    let failure = if expired { self.expired() } else { error.failure() };
+                    self.give_up(route, vec![(entry.record(), failure)], attempts, stop).await?;
                 }
             }
         }
@@ -334,17 +337,26 @@ impl<S: Sink> Pipeline<S> {
         work: Work,
         stop: &CancellationToken,
     ) -> Result<Option<Work>, Unsettled> {
-        let Some(limit) = self.plan.retry.max_age else { return Ok(Some(work)) };
-        let oldest = chrono::Utc::now().timestamp_millis() - i64::try_from(limit.get().as_millis()).unwrap_or(i64::MAX);
-        let is_young = |record: &Entry| record.timestamp() == 0 || record.timestamp() >= oldest;
-        if work.records.iter().all(is_young) {
+        if !work.records.iter().any(|record| self.is_too_old(record)) {
             return Ok(Some(work));
         }
         let (attempts, named) = (work.attempts, work.named);
-        let (young, old): (Vec<_>, Vec<_>) = work.records.into_iter().partition(is_young);
-        let reason = || Failure::new("RecordExpired", format!("the record is older than retry.maxAge ({limit})"));
-        let dead = old.into_iter().map(|entry| (entry.record(), reason())).collect();
+        let (old, young): (Vec<_>, Vec<_>) = work.records.into_iter().partition(|record| self.is_too_old(record));
+        let dead = old.into_iter().map(|entry| (entry.record(), self.expired())).collect();
         self.give_up(route, dead, attempts, stop).await?;
         Ok((!young.is_empty()).then_some(Work { records: young, attempts, named }))
+    }
+
+    /// Whether no other attempt is to be made at the record.
+    fn is_too_old(&self, record: &Entry) -> bool {
+        self.plan.retry.max_age.is_some_and(|limit| {
+            let limit = i64::try_from(limit.get().as_millis()).unwrap_or(i64::MAX);
+            record.timestamp() != 0 && record.timestamp() < chrono::Utc::now().timestamp_millis().saturating_sub(limit)
+        })
+    }
+
+    fn expired(&self) -> Failure {
+        let limit = self.plan.retry.max_age.map_or_else(String::new, |limit| format!(" ({limit})"));
+        Failure::new("RecordExpired", format!("the record is older than retry.maxAge{limit}"))
     }
 }

@@ -1,7 +1,7 @@
 //! The function's processes and the queue of work before them.
 //!
-//! A job that entered the queue gets exactly one outcome, or its sender is dropped with the
-//! pool: then nobody may count it as done.
+//! A job that entered the queue gets exactly one outcome, or its sender is dropped because no process
+//! has had it: then it enters the queue again, unless the pool has ended.
 
 use crate::{
     api_thread::ApiThread,
@@ -25,6 +25,7 @@ use tokio::{
     task::JoinSet,
 };
 use tokio_util::sync::CancellationToken;
+use tracing::debug;
 
 /// Events that wait beside one for each process that could be free next: whoever makes the next one may wait for a
 /// core longer than the function works.
@@ -88,6 +89,8 @@ pub enum Health {
     Starting,
     /// At least one has asked for work.
     Ready,
+    /// None has asked for work for long; one may yet.
+    Slow(String),
     /// The last start failed, with this reason.
     Failing(String),
 }
@@ -178,26 +181,35 @@ impl Pool {
     ) -> (Outcome, Duration) {
         let stopping = || (Err(Failed::Stopping), Duration::ZERO);
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(ROOM);
-        let place = async {
-            let room = self.room.clone().acquire_many_owned(size).await.ok()?;
-            Some((room, self.jobs.reserve().await.ok()?))
-        };
-        let place = tokio::select! {
-            biased;
-            () = stop.cancelled() => return stopping(),
-            place = place => place,
-        };
-        let Some((room, place)) = place else { return stopping() };
-        let (outcome, mut answer) = oneshot::channel();
-        let claim = Claim::default();
-        let job = Job { id, payload: event(), timeout: self.timeout, outcome };
-        place.send(Waiting { job, claim: claim.clone(), room });
-        tokio::select! {
-            biased;
-            answer = &mut answer => return answer.unwrap_or_else(|_| stopping()),
-            () = stop.cancelled() => if claim.wins() { return stopping() },
+        let (mut event, mut made) = (Some(event), Bytes::new());
+        loop {
+            let place = async {
+                let room = self.room.clone().acquire_many_owned(size).await.ok()?;
+                Some((room, self.jobs.reserve().await.ok()?))
+            };
+            let place = tokio::select! {
+                biased;
+                () = stop.cancelled() => return stopping(),
+                place = place => place,
+            };
+            let Some((room, place)) = place else { return stopping() };
+            if let Some(event) = event.take() {
+                made = event();
+            }
+            let (outcome, mut answer) = oneshot::channel();
+            let claim = Claim::default();
+            let job = Job { id: id.clone(), payload: made.clone(), timeout: self.timeout, outcome };
+            place.send(Waiting { job, claim: claim.clone(), room });
+            let had = tokio::select! {
+                biased;
+                answer = &mut answer => answer,
+                () = stop.cancelled() => if claim.wins() { return stopping() } else { answer.await },
+            };
+            match had {
+                Ok(answer) => return answer,
+                Err(_nobody) => debug!(request_id = id, "no process has had the invocation: it waits again"),
+            }
         }
-        answer.await.unwrap_or_else(|_| stopping())
     }
 
     /// How the processes are, as it changes.

@@ -7,7 +7,7 @@ use crate::{
     api_thread::ApiThread,
     invocation::{Failed, State},
     pool::{Health, Queue},
-    runtime_api::{Progress, Slot, Slots},
+    runtime_api::{INIT_ERROR, Progress, Slot, Slots},
 };
 use parking_lot::Mutex;
 use std::{
@@ -38,6 +38,8 @@ use tracing::{info, warn};
 const PATIENCE: Duration = Duration::from_secs(2);
 /// Pauses between starts that fail: doubled from the first to the last.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(30));
+/// After so long without a call for work it is said that there was none; Lambda gives a function as long to begin.
+const SLOW: Duration = Duration::from_secs(10);
 /// The longest line of a function's output that is kept in one piece, in bytes.
 const LONGEST_LINE: usize = 64 << 10;
 /// How much of what a process wrote last to standard error is told with its end, in bytes.
@@ -126,14 +128,22 @@ impl Supervisor {
         let listener = TcpListener::bind(("127.0.0.1", 0)).await?;
         let address = listener.local_addr()?.to_string();
         let (slot, mut changes) = Slot::new(self.queue.clone(), &self.bootstrap.function);
-        let slots = Slots { all: vec![slot.clone()], caller: watch::Sender::new(None) };
+        let slots = Slots { all: vec![slot.clone()] };
         let server = self.api.serve(listener, Arc::new(slots))?;
         let mut process = self.spawn(&address).inspect_err(|_| server.abort())?;
         let last_words = Arc::new(Mutex::new(LastWords::default()));
         let forwarders = forward_output(&mut process, &slot, &last_words);
         let mut ready = false;
+        let mut slow = Some(Instant::now() + SLOW);
+        let mut refused = None;
         let end = loop {
-            let Progress { asked, deadline, .. } = *changes.borrow_and_update();
+            let Progress { asked, deadline, init_failed, .. } = *changes.borrow_and_update();
+            if asked || init_failed {
+                slow = None;
+            }
+            if init_failed {
+                refused.get_or_insert_with(|| Instant::now() + INIT_ERROR);
+            }
             if asked && !ready {
                 ready = true;
                 self.health.send_replace(Health::Ready);
@@ -142,10 +152,24 @@ impl Supervisor {
             tokio::select! {
                 status = process.wait() => break self.ended(&slot, status?),
                 () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    // It may have answered, and have the next invocation.
+                    if slot.progress.borrow().deadline.is_none_or(|deadline| deadline > Instant::now()) {
+                        continue;
+                    }
                     child::kill(&mut process).await?;
                     slot.state.lock().end(Failed::Timeout(self.timeout));
                     metrics::counter!("tidemill_runner_timeouts_total").increment(1);
                     break End::AfterWork(format!("killed after {:?} without an answer", self.timeout));
+                }
+                () = sleep_until(refused.unwrap_or_else(Instant::now)), if refused.is_some() => {
+                    let status = child::kill(&mut process).await?;
+                    break self.ended(&slot, status);
+                }
+                () = sleep_until(slow.unwrap_or_else(Instant::now)), if slow.is_some() => {
+                    slow = None;
+                    let reason = format!("{} has not asked for work for {SLOW:?}", self.program());
+                    warn!(reason, "function process is slow to start");
+                    self.health.send_replace(Health::Slow(last_words.lock().after(reason)));
                 }
                 changed = changes.changed() => debug_assert!(changed.is_ok(), "the slot holds the sender"),
                 () = self.stop.cancelled() => {
@@ -198,6 +222,8 @@ impl Supervisor {
             .env("AWS_REGION", "us-east-1")
             .env("AWS_DEFAULT_REGION", "us-east-1")
             .envs(&bootstrap.environment)
+            // It has one invocation at a time, whatever others are told.
+            .env_remove("AWS_LAMBDA_MAX_CONCURRENCY")
             .env("AWS_LAMBDA_RUNTIME_API", api)
             .env("AWS_LAMBDA_FUNCTION_NAME", &bootstrap.function)
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")

@@ -22,7 +22,7 @@ pub struct Report {
     pub admin: String,
     /// Whether the function asks for work.
     pub ready: bool,
-    /// Why it cannot be started.
+    /// Why it cannot be started, or that it takes long.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failing: Option<String>,
     /// What was done since the start.
@@ -63,7 +63,7 @@ pub fn route(admin: String, stats: Arc<Stats>, health: watch::Receiver<Health>) 
 
 fn report(admin: &str, totals: Totals, health: &Health) -> Report {
     let failing = match health {
-        Health::Failing(reason) => Some(reason.clone()),
+        Health::Slow(reason) | Health::Failing(reason) => Some(reason.clone()),
         Health::Starting | Health::Ready => None,
     };
     Report { admin: admin.to_owned(), ready: *health == Health::Ready, failing, totals, held: Vec::new() }

@@ -1,8 +1,8 @@
-//! The AWS Lambda Runtime API (`2018-06-01`) for one function process.
+//! The AWS Lambda Runtime API (`2018-06-01`) for a function.
 //!
-//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. Each process has a listener
-//! of its own, so that a call needs no credentials to be known as its. A process that takes
-//! several invocations at once has a slot for each.
+//! <https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html>. Each process that the runner starts has a
+//! listener of its own, so that a call needs no credentials to be known as its. A container has one listener
+//! with a slot for each invocation that it may have in flight, in one process or in several.
 
 use crate::{
     failure::Failure,
@@ -29,15 +29,15 @@ use tokio::{sync::watch, time::Instant};
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
+/// How long a process that has said that it cannot start may take to end by itself.
+pub const INIT_ERROR: Duration = Duration::from_secs(1);
 /// How long an invocation whose answer was cut off may still end with its process.
 const CUT_OFF: Duration = Duration::from_secs(1);
 
-/// The slots of one process; there is at least one.
+/// The slots behind a listener; there is at least one.
 pub struct Slots {
-    /// One for each invocation that it may have in flight.
+    /// One for each invocation that may be in flight.
     pub all: Vec<Arc<Slot>>,
-    /// Where its last call came from.
-    pub caller: watch::Sender<Option<SocketAddr>>,
 }
 
 /// One invocation at a time, and what the process's supervisor is told of it.
@@ -48,6 +48,8 @@ pub struct Slot {
     pub progress: watch::Sender<Progress>,
     /// Cancelled when the process has ended, so that a call it left behind takes no more work.
     pub ended: CancellationToken,
+    /// The call that waits for work, or was the last to: a later one takes its place.
+    call: Mutex<CancellationToken>,
     /// Where work comes from.
     pub queue: Queue,
     /// The ARN the function is told.
@@ -67,6 +69,10 @@ pub struct Progress {
     pub init_failed: bool,
     /// When the invocation in flight must have been answered.
     pub deadline: Option<Instant>,
+    /// Where the last call for work came from.
+    pub caller: Option<SocketAddr>,
+    /// There is to be no other call.
+    pub retired: bool,
 }
 
 /// The API's routes for one process; serve them with the caller's address.
@@ -83,15 +89,15 @@ pub fn routes(slots: Arc<Slots>) -> Router {
 }
 
 async fn next(Extract(slots): Extract<Arc<Slots>>, ConnectInfo(caller): ConnectInfo<SocketAddr>) -> Response {
-    slots.called_by(caller);
-    let slot = match slots.ask() {
+    let slot = match slots.ask(caller) {
         Ok(slot) => slot,
         Err(reply) => return reply.into_response(),
     };
-    let _waiting = Waiting::begin(slot);
+    let waiting = Waiting::begin(slot, caller);
     let job = tokio::select! {
         biased;
         () = slot.ended.cancelled() => None,
+        () = waiting.replaced.cancelled() => return Reply::WrongState.into_response(),
         job = slot.queue.take() => job,
     };
     let Some(job) = job else {
@@ -101,9 +107,11 @@ async fn next(Extract(slots): Extract<Arc<Slots>>, ConnectInfo(caller): ConnectI
     let Job { id, payload, timeout, outcome } = job;
     let deadline = SystemTime::now() + timeout;
     let deadline_ms = deadline.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis());
-    *slot.latest.lock() = Some(id.clone());
     let since = std::time::Instant::now();
-    slot.state.lock().hand_out(InFlight { id: id.clone(), since, outcome, cut_off: None });
+    if !slot.state.lock().hand_out(InFlight { id: id.clone(), since, outcome, cut_off: None }) {
+        return Reply::WrongState.into_response();
+    }
+    *slot.latest.lock() = Some(id.clone());
     slot.progress.send_modify(|progress| progress.deadline = Some(Instant::now() + timeout));
     debug!(request_id = id, bytes = payload.len(), "invocation handed out");
     let trace = format!("Root=1-{:08x}-{};Sampled=0", deadline_ms / 1000, &id.replace('-', "")[..24]);
@@ -125,8 +133,11 @@ async fn next(Extract(slots): Extract<Arc<Slots>>, ConnectInfo(caller): ConnectI
 }
 
 async fn answer(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, headers: HeaderMap, body: Body) -> Reply {
-    let mut receiving =
-        Receiving { slot: slots.of(&id).clone(), id, sent: Some(Sent::CutOff("no more came".to_owned())) };
+    let Some(slot) = slots.of(&id) else {
+        drop(response::receive(&headers, body).await);
+        return Reply::UnknownRequest;
+    };
+    let mut receiving = Receiving { slot: slot.clone(), id, sent: Some(Sent::CutOff("no more came".to_owned())) };
     let mode = headers.get(response::MODE).map(HeaderValue::as_bytes);
     let sent = match mode {
         None | Some(b"streaming" | b"buffered") => response::receive(&headers, body).await,
@@ -178,7 +189,7 @@ impl Drop for Receiving {
 }
 
 async fn error(Extract(slots): Extract<Arc<Slots>>, Path(id): Path<String>, headers: HeaderMap, body: Bytes) -> Reply {
-    let slot = slots.of(&id);
+    let Some(slot) = slots.of(&id) else { return Reply::UnknownRequest };
     let reply = slot.state.lock().error(&id, response::error(&headers, &body));
     slot.answered(&reply);
     reply
@@ -190,26 +201,30 @@ async fn init_error(
     headers: HeaderMap,
     body: Bytes,
 ) -> Reply {
-    slots.called_by(caller);
-    let slot = &slots.all[0];
+    let slot = slots.beginning();
     let reply = slot.state.lock().init_error(&response::error(&headers, &body));
     if reply == Reply::Accepted {
-        slot.progress.send_modify(|progress| progress.init_failed = true);
+        slot.progress.send_modify(|progress| {
+            progress.init_failed = true;
+            progress.caller = Some(caller);
+        });
     }
     reply
 }
 
 impl Slots {
-    fn called_by(&self, caller: SocketAddr) {
-        self.caller.send_if_modified(|known| known.replace(caller) != Some(caller));
-    }
-
-    /// A slot that may be given work: one that no other call waits on, where there is one.
-    fn ask(&self) -> Result<&Arc<Slot>, Reply> {
-        let free = self.all.iter().filter(|slot| !slot.progress.borrow().waiting);
-        let taken = self.all.iter().filter(|slot| slot.progress.borrow().waiting);
+    /// A slot that may be given work: the caller's own where that is free, else one that no call waits on, else
+    /// one whose call is given up.
+    fn ask(&self, caller: SocketAddr) -> Result<&Arc<Slot>, Reply> {
+        let mut all: Vec<_> = self.all.iter().collect();
+        if all.len() > 1 {
+            all.sort_by_key(|slot| {
+                let progress = slot.progress.borrow();
+                (progress.waiting, progress.caller != Some(caller))
+            });
+        }
         let mut refused = Reply::WrongState;
-        for slot in free.chain(taken) {
+        for slot in all {
             match slot.ask() {
                 Ok(()) => return Ok(slot),
                 Err(reply) => refused = reply,
@@ -218,33 +233,48 @@ impl Slots {
         Err(refused)
     }
 
-    /// The slot that has the invocation in flight; else one that knows what is wrong with the call.
-    fn of(&self, id: &str) -> &Arc<Slot> {
+    /// The slot that has the invocation in flight, or was the last to have it.
+    fn of(&self, id: &str) -> Option<&Arc<Slot>> {
         let busy_with = |slot: &&Arc<Slot>| slot.state.lock().request_id() == Some(id);
-        let busy = |slot: &&Arc<Slot>| slot.state.lock().request_id().is_some();
-        self.all.iter().find(busy_with).or_else(|| self.all.iter().find(busy)).unwrap_or(&self.all[0])
+        let had = |slot: &&Arc<Slot>| slot.latest.lock().as_deref() == Some(id);
+        self.all.iter().find(busy_with).or_else(|| self.all.iter().find(had))
+    }
+
+    /// A slot whose process has not asked for work yet, where there is one.
+    fn beginning(&self) -> &Arc<Slot> {
+        let begins = |slot: &&Arc<Slot>| matches!(*slot.state.lock(), State::Initializing);
+        self.all.iter().find(begins).unwrap_or(&self.all[0])
     }
 }
 
 /// Marks the slot as waited on until it is dropped, with the call.
-struct Waiting<'a>(&'a Slot);
+struct Waiting<'a> {
+    slot: &'a Slot,
+    /// Cancelled when a later call waits in place of this one.
+    replaced: CancellationToken,
+}
 
 impl<'a> Waiting<'a> {
-    fn begin(slot: &'a Slot) -> Self {
+    fn begin(slot: &'a Slot, caller: SocketAddr) -> Self {
+        let replaced = CancellationToken::new();
+        std::mem::replace(&mut *slot.call.lock(), replaced.clone()).cancel();
         slot.progress.send_if_modified(|progress| {
             progress.waiting = true;
-            !std::mem::replace(&mut progress.asked, true)
+            let known = progress.caller.replace(caller) == Some(caller);
+            !std::mem::replace(&mut progress.asked, true) || !known
         });
-        Self(slot)
+        Self { slot, replaced }
     }
 }
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.progress.send_if_modified(|progress| {
-            progress.waiting = false;
-            false
-        });
+        if !self.replaced.is_cancelled() {
+            self.slot.progress.send_if_modified(|progress| {
+                progress.waiting = false;
+                false
+            });
+        }
     }
 }
 
@@ -257,6 +287,7 @@ impl Slot {
             state: Mutex::new(State::Initializing),
             progress,
             ended: CancellationToken::new(),
+            call: Mutex::default(),
             queue,
             arn: format!("arn:aws:lambda:us-east-1:000000000000:function:{function}"),
             latest: Mutex::default(),
@@ -264,8 +295,20 @@ impl Slot {
         (Arc::new(slot), changes)
     }
 
+    /// The process is to end what it has, and to have no more; answers whether it has nothing.
+    pub fn retire(&self) -> bool {
+        self.progress.send_if_modified(|progress| {
+            progress.retired = true;
+            false
+        });
+        self.state.lock().retire()
+    }
+
     /// Whoever asks for work has nothing in flight: what was cut off is given up.
     fn ask(&self) -> Result<(), Reply> {
+        if self.progress.borrow().retired {
+            return Err(Reply::WrongState);
+        }
         let mut state = self.state.lock();
         self.give_up(&mut state);
         state.ask()

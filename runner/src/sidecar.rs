@@ -1,28 +1,33 @@
-//! A function in a container of its own beside the runner: its process is started and started
-//! again by the kubelet, and known here by the connections it makes.
+//! A function in a container of its own beside the runner: its processes are started and started
+//! again by the kubelet, and known here by the connections they make ([`crate::caller`]).
 //!
-//! The pod's containers share their processes and their user, so that the caller's pid can be
-//! learned from its socket: its end fails what was in flight, and it is killed when it takes too
-//! long. Where the pid can't be learned, an invocation that takes too long is given up on.
+//! Each slot belongs to the process that asked for work there last: its end fails what that has in flight, and
+//! it is killed when it takes too long. Where it can't be known, an invocation that takes too long is given up
+//! on. A client that works in several processes replaces none that has ended: the others then end what they
+//! have, and are ended, so that the kubelet starts the container again.
 
 use crate::{
     api_thread::ApiThread,
+    caller::Process,
     invocation::{Failed, State},
     pool::{Health, Queue},
-    runtime_api::{Progress, Slot, Slots},
+    runtime_api::{INIT_ERROR, Progress, Slot, Slots},
 };
-use procfs::process::FDTarget;
-use rustix::process::{PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
-use std::{io, net::SocketAddr, os::fd::OwnedFd, sync::Arc, time::Duration};
+use futures::future::select_all;
+use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
 use tidemill_service::admin::Readiness;
 use tokio::{
-    io::{Interest, unix::AsyncFd},
     net::TcpListener,
     sync::watch,
     time::{Instant, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
+
+/// So many calls for each lane come from a process until it is taken to be the only one.
+const ALONE: usize = 4;
+/// How long another process may take to come in place of one that has ended, while others live.
+const REPLACED: Duration = Duration::from_secs(2);
 
 /// Serves the Runtime API to a function in another container.
 pub struct Sidecar {
@@ -50,18 +55,17 @@ impl Sidecar {
     /// # Errors
     /// When `api` cannot listen.
     pub fn start(self, api: &ApiThread) -> io::Result<impl Future<Output = ()> + use<>> {
-        let (slots, changes): (Vec<_>, Vec<_>) =
-            (0..self.concurrency).map(|_| Slot::new(self.queue.clone(), &self.function)).unzip();
-        let (sender, callers) = watch::channel(None);
-        let slots = Arc::new(Slots { all: slots, caller: sender });
+        let lanes: Vec<_> = (0..self.concurrency).map(|_| Lane::new(self.queue.clone(), &self.function)).collect();
+        let slots = Arc::new(Slots { all: lanes.iter().map(|lane| lane.slot.clone()).collect() });
         let Self { listener, health, readiness, stop, timeout, .. } = self;
-        let server = api.serve(listener, slots.clone())?;
-        let lanes = slots.all.iter().cloned().zip(changes).collect();
-        let mut watcher = Watcher { lanes, callers, process: None, health, readiness, timeout };
+        let port = listener.local_addr()?.port();
+        let server = api.serve(listener, slots)?;
+        let mut watcher =
+            Watcher { port, lanes, processes: Vec::new(), fewer: None, alone: 0, health, readiness, timeout };
         Ok(async move {
             tokio::select! {
                 () = watcher.watch() => {}
-                () = stop.cancelled() => watcher.end(&Failed::Stopping),
+                () = stop.cancelled() => watcher.end(None, &Failed::Stopping),
             }
             server.abort();
         })
@@ -69,149 +73,229 @@ impl Sidecar {
 }
 
 struct Watcher {
-    lanes: Vec<(Arc<Slot>, watch::Receiver<Progress>)>,
-    callers: watch::Receiver<Option<SocketAddr>>,
-    process: Option<Process>,
+    /// Where the Runtime API is served.
+    port: u16,
+    lanes: Vec<Lane>,
+    /// Those that are known and live.
+    processes: Vec<Process>,
+    /// Since when there are fewer of them than there were.
+    fewer: Option<Instant>,
+    /// How often a call was another one of those.
+    alone: usize,
     health: watch::Sender<Health>,
     readiness: Readiness,
     timeout: Duration,
 }
 
-/// The function's process while it lives.
-struct Process {
-    pid: i32,
-    handle: AsyncFd<OwnedFd>,
+/// A slot, and whose it is.
+struct Lane {
+    slot: Arc<Slot>,
+    seen: watch::Receiver<Progress>,
+    /// Where the process was last looked for.
+    caller: Option<SocketAddr>,
+    pid: Option<i32>,
+    /// Since when it has said that it cannot start.
+    refused: Option<Instant>,
+}
+
+impl Lane {
+    fn new(queue: Queue, function: &str) -> Self {
+        let (slot, seen) = Slot::new(queue, function);
+        Self { slot, seen, caller: None, pid: None, refused: None }
+    }
+
+    /// Its invocation has failed, and it waits for the next process; answers why the last one could not start,
+    /// where it said so.
+    fn fail(&mut self, failed: Failed) -> Option<String> {
+        let complaint = {
+            let mut state = self.slot.state.lock();
+            let complaint = match &*state {
+                State::InitFailed(complaint) => Some(complaint.clone()),
+                _ => None,
+            };
+            state.end(failed);
+            *state = State::Initializing;
+            complaint
+        };
+        self.slot.progress.send_modify(|progress| {
+            progress.asked = false;
+            progress.init_failed = false;
+            progress.deadline = None;
+            progress.caller = None;
+            progress.retired = false;
+        });
+        (self.caller, self.pid, self.refused) = (None, None, None);
+        complaint
+    }
 }
 
 impl Watcher {
     /// Follows calls, time-outs and ends, for ever.
     async fn watch(&mut self) {
         loop {
-            let progress: Vec<Progress> = self.lanes.iter_mut().map(|(_, seen)| *seen.borrow_and_update()).collect();
+            let progress: Vec<Progress> = self.lanes.iter_mut().map(|lane| *lane.seen.borrow_and_update()).collect();
             if progress.iter().any(|progress| progress.asked) && !self.readiness.get() {
                 self.health.send_replace(Health::Ready);
                 self.readiness.set(true);
             }
-            if self.process.is_none() && progress.iter().any(|progress| progress.init_failed) {
-                self.end(&Failed::Crash("the function could not start".to_owned()));
+            for (place, progress) in progress.iter().enumerate() {
+                self.learn(place, progress);
+            }
+            if self.lanes.iter().any(|lane| lane.refused.is_some() && lane.pid.is_none()) {
+                self.end(None, &Failed::Crash("the function could not start".to_owned()));
                 continue;
             }
-            let deadline = progress.iter().filter_map(|progress| progress.deadline).min();
+            let late = progress.iter().filter_map(|progress| progress.deadline).min();
+            let refused = self.lanes.iter().filter_map(|lane| lane.refused).min().map(|since| since + INIT_ERROR);
+            let last = self.fewer.map(|since| since + REPLACED);
+            if last.is_some_and(|last| last <= Instant::now()) {
+                self.retire();
+            }
+            let last = last.filter(|last| *last > Instant::now());
             tokio::select! {
                 () = changed(&mut self.lanes) => {}
-                changed = self.callers.changed() => {
-                    debug_assert!(changed.is_ok(), "the slots hold the sender");
-                    self.learn_process();
-                }
-                () = ended(self.process.as_ref()) => {
-                    warn!(pid = self.process.as_ref().map(|process| process.pid), "function process ended");
-                    self.process = None;
-                    self.end(&Failed::Crash("its container ended".to_owned()));
-                }
-                () = sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => self.late(),
+                pid = ended(&self.processes) => self.lost(pid),
+                () = sleep_until(late.unwrap_or_else(Instant::now)), if late.is_some() => self.late(),
+                () = sleep_until(refused.unwrap_or_else(Instant::now)), if refused.is_some() => self.end_refused(),
+                () = sleep_until(last.unwrap_or_else(Instant::now)), if last.is_some() => {}
             }
         }
     }
 
-    fn learn_process(&mut self) {
-        let Some(caller) = *self.callers.borrow_and_update() else { return };
-        if self.process.is_some() {
-            return; // Another connection of the process that is known: it still lives.
+    /// Whose a lane is, where its last call came from somewhere else than the one before.
+    fn learn(&mut self, place: usize, progress: &Progress) {
+        if let Some(caller) = progress.caller.filter(|caller| self.lanes[place].caller != Some(*caller)) {
+            let known = self.lanes.iter().find(|lane| lane.caller == Some(caller)).and_then(|lane| lane.pid);
+            let pid = known.or_else(|| self.find(caller));
+            let lane = &mut self.lanes[place];
+            (lane.caller, lane.pid) = (Some(caller), pid);
         }
-        match process_of(caller) {
-            Ok(Some(process)) => {
-                info!(pid = process.pid, "function process connected");
-                self.process = Some(process);
-            }
-            Ok(None) => warn!(%caller, "the function's process is not known: a late one cannot be killed"),
-            Err(error) => warn!(%error, "the function's process is not known: a late one cannot be killed"),
+        if progress.init_failed {
+            self.lanes[place].refused.get_or_insert_with(Instant::now);
         }
     }
 
-    /// An invocation has taken too long: its process is killed, and the kubelet starts it again.
-    fn late(&mut self) {
-        metrics::counter!("tidemill_runner_timeouts_total").increment(1);
-        let now = Instant::now();
-        for (slot, _) in &self.lanes {
-            if slot.progress.borrow().deadline.is_some_and(|deadline| deadline <= now) {
-                fail(slot, Failed::Timeout(self.timeout));
-            }
-        }
-        if let Some(process) = &self.process {
-            warn!(pid = process.pid, timeout = ?self.timeout, "function process killed: no answer in time");
-            // By its handle: the number may be another process's by now.
-            if let Err(error) = pidfd_send_signal(process.handle.get_ref(), Signal::KILL) {
-                warn!(pid = process.pid, %error, "a late function process could not be killed");
-                self.process = None;
-            }
-        }
-    }
-
-    /// What was in flight has failed, and the slots wait for the next process.
-    fn end(&mut self, failed: &Failed) {
-        self.readiness.set(false);
-        let complaint = self.lanes.iter().find_map(|(slot, _)| match &*slot.state.lock() {
-            State::InitFailed(complaint) => Some(complaint.clone()),
+    /// Who called from there. Clients that close connections have called from somewhere else each time, and
+    /// may be gone from there: where nobody else has been found for long, the one process is not looked for again.
+    fn find(&mut self, caller: SocketAddr) -> Option<i32> {
+        let only = match &self.processes[..] {
+            [only] => Some(only.pid),
             _ => None,
-        });
-        for (slot, _) in &self.lanes {
-            fail(slot, failed.clone());
+        };
+        if only.is_some() && self.alone >= ALONE * self.lanes.len() {
+            return only;
         }
-        self.health.send_replace(complaint.map_or(Health::Starting, |complaint| {
-            metrics::counter!("tidemill_runner_init_failures_total").increment(1);
-            Health::Failing(format!("the function reported an init error: {complaint}"))
-        }));
+        let error = match Process::calling(self.port, caller) {
+            Ok(Some(process)) => {
+                let pid = process.pid;
+                if self.processes.iter().any(|known| known.pid == pid) {
+                    self.alone += 1;
+                } else {
+                    info!(pid, "function process connected");
+                    self.processes.push(process);
+                    (self.alone, self.fewer) = (0, None);
+                }
+                return Some(pid);
+            }
+            Ok(None) if only.is_some() => return only,
+            Ok(None) => "nobody holds the connection".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        warn!(%caller, error, "the function's process is not known: a late one cannot be killed");
+        None
     }
-}
 
-/// The slot's invocation has failed; the slot is as if its process had just been started.
-fn fail(slot: &Slot, failed: Failed) {
-    {
-        let mut state = slot.state.lock();
-        state.end(failed);
-        *state = State::Initializing;
+    fn lost(&mut self, pid: i32) {
+        self.processes.retain(|process| process.pid != pid);
+        self.alone = 0;
+        let left = self.processes.len();
+        if left == 0 {
+            warn!(pid, "function process ended");
+            self.end(None, &Failed::Crash("its container ended".to_owned()));
+        } else {
+            warn!(pid, left, "one of the function's processes ended");
+            self.end(Some(pid), &Failed::Crash(format!("one of {} processes ended", left + 1)));
+            self.fewer = Some(Instant::now());
+        }
     }
-    slot.progress.send_modify(|progress| {
-        progress.asked = false;
-        progress.init_failed = false;
-        progress.deadline = None;
-    });
+
+    /// Invocations have taken too long: their processes are killed, and the kubelet starts them again.
+    fn late(&mut self) {
+        let now = Instant::now();
+        let is_late = |lane: &&mut Lane| lane.slot.progress.borrow().deadline.is_some_and(|deadline| deadline <= now);
+        let mut pids = BTreeSet::new();
+        for lane in self.lanes.iter_mut().filter(is_late) {
+            metrics::counter!("tidemill_runner_timeouts_total").increment(1);
+            pids.extend(lane.pid);
+            lane.fail(Failed::Timeout(self.timeout));
+        }
+        for pid in pids {
+            warn!(pid, timeout = ?self.timeout, "function process killed: no answer in time");
+            self.kill(pid);
+        }
+    }
+
+    /// Who cannot start and does not end is ended.
+    fn end_refused(&mut self) {
+        let is_refused = |lane: &&Lane| lane.refused.is_some_and(|since| since.elapsed() >= INIT_ERROR);
+        let pids: BTreeSet<_> = self.lanes.iter().filter(is_refused).filter_map(|lane| lane.pid).collect();
+        for pid in pids {
+            warn!(pid, "function process killed: it could not start, and has not ended");
+            self.kill(pid);
+        }
+    }
+
+    /// Processes get no more work, and are ended once they have none.
+    fn retire(&mut self) {
+        let busy: BTreeSet<_> = self.lanes.iter().filter(|lane| !lane.slot.retire()).map(|lane| lane.pid).collect();
+        let idle: Vec<_> =
+            self.processes.iter().map(|process| process.pid).filter(|pid| !busy.contains(&Some(*pid))).collect();
+        for pid in idle {
+            info!(pid, "function process ended: another of its container has, and none came in its place");
+            self.kill(pid);
+        }
+    }
+
+    fn kill(&mut self, pid: i32) {
+        let Some(place) = self.processes.iter().position(|process| process.pid == pid) else { return };
+        if let Err(error) = self.processes[place].kill() {
+            warn!(pid, %error, "a function process could not be killed");
+            self.processes.remove(place);
+        }
+    }
+
+    /// What a process, or each, had in flight has failed, and its lanes wait for the next process.
+    fn end(&mut self, pid: Option<i32>, failed: &Failed) {
+        let theirs = self.lanes.iter_mut().filter(|lane| pid.is_none() || lane.pid == pid);
+        let complaints: Vec<_> = theirs.filter_map(|lane| lane.fail(failed.clone())).collect();
+        if pid.is_none() {
+            self.readiness.set(false);
+            self.fewer = None;
+            self.health.send_replace(Health::Starting);
+        }
+        if let Some(complaint) = complaints.into_iter().next() {
+            metrics::counter!("tidemill_runner_init_failures_total").increment(1);
+            self.health.send_replace(Health::Failing(format!("the function reported an init error: {complaint}")));
+        }
+    }
 }
 
 /// Returns once one of the lanes has changed.
-async fn changed(lanes: &mut [(Arc<Slot>, watch::Receiver<Progress>)]) {
-    let changes = lanes.iter_mut().map(|(_, seen)| Box::pin(seen.changed()));
-    drop(futures::future::select_all(changes).await);
+async fn changed(lanes: &mut [Lane]) {
+    drop(select_all(lanes.iter_mut().map(|lane| Box::pin(lane.seen.changed()))).await);
 }
 
-async fn ended(process: Option<&Process>) {
-    match process {
-        // Readable once the process has ended; it stays so.
-        Some(process) => drop(process.handle.ready(Interest::READABLE).await),
-        None => std::future::pending().await,
+/// Which of them has ended.
+async fn ended(processes: &[Process]) -> i32 {
+    if processes.is_empty() {
+        return std::future::pending().await;
     }
-}
-
-/// The process at the other end of a connection, by the socket that it holds.
-fn process_of(caller: SocketAddr) -> io::Result<Option<Process>> {
-    let other = |error: procfs::ProcError| io::Error::other(error);
-    let connections = procfs::net::tcp().map_err(other)?.into_iter().chain(procfs::net::tcp6().map_err(other)?);
-    let same = |address: SocketAddr| address.port() == caller.port() && address.ip().to_canonical() == caller.ip();
-    let Some(socket) = connections.into_iter().find(|entry| same(entry.local_address)) else { return Ok(None) };
-    let own = i32::try_from(std::process::id()).unwrap_or_default();
-    for process in procfs::process::all_processes().map_err(other)?.flatten().filter(|process| process.pid != own) {
-        let Ok(open) = process.fd() else { continue }; // Another user's, or gone meanwhile.
-        if open.flatten().any(|file| matches!(file.target, FDTarget::Socket(inode) if inode == socket.inode)) {
-            let pid = rustix::process::Pid::from_raw(process.pid)
-                .ok_or_else(|| io::Error::other("a process has the pid 0"))?;
-            let handle = watched(pidfd_open(pid, PidfdFlags::empty())?)?;
-            return Ok(Some(Process { pid: process.pid, handle }));
-        }
-    }
-    Ok(None)
-}
-
-#[expect(deprecated, reason = "an OwnedFd stays open for as long as it is owned; the other call is unsafe")]
-fn watched(handle: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
-    AsyncFd::with_interest(handle, Interest::READABLE)
+    let (pid, ..) = select_all(processes.iter().map(|process| {
+        Box::pin(async {
+            process.ended().await;
+            process.pid
+        })
+    }))
+    .await;
+    pid
 }

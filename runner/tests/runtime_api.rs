@@ -2,18 +2,19 @@
 //! large, in the wrong state; and what is refused.
 
 use bytes::Bytes;
+use serde_json::json;
 use std::{
     net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 use tidemill_runner::{
     failure::Failure,
     invocation::{Failed, LARGEST_ANSWER, Outcome},
-    pool::{Pool, Source},
+    pool::{Health, Pool, Source},
 };
 use tidemill_service::admin::Readiness;
 use tokio::{
@@ -266,7 +267,7 @@ async fn a_call_in_the_wrong_state_or_of_another_id_changes_nothing() {
     let scene = Scene::set(Duration::from_secs(30)).await;
     let status = async |method, path: String| scene.call(method, &path).await.status().as_u16();
     let of = |id, call| format!("runtime/invocation/{id}/{call}");
-    assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 403, "nothing is in flight");
+    assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 400, "nobody was given that id");
     let invocation = scene.invocation(2).await;
     assert_eq!(status("GET", "runtime/invocation/next".to_owned()).await, 403);
     assert_eq!(status("POST", "runtime/init/error".to_owned()).await, 403);
@@ -276,6 +277,7 @@ async fn a_call_in_the_wrong_state_or_of_another_id_changes_nothing() {
     assert!(!invocation.is_finished());
     assert_eq!(scene.answered(&chunked(STREAM, &["null"], "")).await, 202);
     assert_eq!(status("POST", of(ID, "response")).await, 403, "answered before");
+    assert_eq!(status("POST", of("another", "error")).await, 400, "and that one never was");
     assert_eq!(invocation.await.expect("no panic"), Ok(Bytes::from_static(b"null")));
 
     let invocation = scene.invocation(2).await;
@@ -284,6 +286,86 @@ async fn a_call_in_the_wrong_state_or_of_another_id_changes_nothing() {
     let answer = error.body("no JSON").send().await.expect("an answer");
     assert_eq!(answer.status().as_u16(), 202);
     assert_eq!(invocation.await.expect("no panic"), failed("Runtime.Header", "no JSON"));
+}
+
+#[tokio::test]
+async fn headers_and_bodies_are_those_of_lambda() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    let (pool, before) = (scene.pool.clone(), SystemTime::now());
+    let invocation = tokio::spawn(async move {
+        pool.invoke(ID.to_owned(), 2, || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
+    });
+    let next = scene.call("GET", "runtime/invocation/next").await;
+    let text = |name: &str| next.headers()[name].to_str().expect("text").to_owned();
+    assert_eq!(text("content-type"), "application/json");
+    assert_eq!(text("lambda-runtime-aws-request-id"), ID);
+    assert_eq!(text("lambda-runtime-invoked-function-arn"), "arn:aws:lambda:us-east-1:000000000000:function:f");
+    let deadline = UNIX_EPOCH + Duration::from_millis(text("lambda-runtime-deadline-ms").parse().expect("a number"));
+    let remaining = deadline.duration_since(before).expect("it is to come");
+    assert!((Duration::from_secs(29)..Duration::from_secs(35)).contains(&remaining), "{remaining:?}");
+    let trace = text("lambda-runtime-trace-id");
+    let root = trace.strip_prefix("Root=1-").and_then(|rest| rest.strip_suffix(";Sampled=0")).expect("X-Ray's form");
+    assert_eq!(root.split('-').map(str::len).collect::<Vec<_>>(), [8, 24], "{trace}");
+    assert_eq!(next.bytes().await.expect("the event"), "{}");
+
+    let answers = [
+        ("POST", format!("runtime/invocation/{ID}/response"), 202, json!({"status": "OK"})),
+        ("POST", format!("runtime/invocation/{ID}/response"), 403, json!("InvalidStateTransition")),
+        ("POST", "runtime/invocation/another/error".to_owned(), 400, json!("InvalidRequestID")),
+    ];
+    for (method, path, status, body) in answers {
+        let answer = scene.call(method, &path).await;
+        assert_eq!(answer.status().as_u16(), status, "{path}");
+        assert_eq!(answer.headers()["content-type"], "application/json", "{path}");
+        let said: serde_json::Value = serde_json::from_slice(&answer.bytes().await.expect("a body")).expect("JSON");
+        if status == 202 {
+            assert_eq!(said, body, "{path}");
+        } else {
+            assert_eq!(said["errorType"], body, "{path}");
+            assert!(said["errorMessage"].as_str().is_some_and(|text| !text.is_empty()), "{path}: {said}");
+        }
+    }
+    assert_eq!(invocation.await.expect("no panic"), Ok(Bytes::new()));
+}
+
+#[tokio::test]
+async fn of_two_calls_that_wait_the_later_has_the_work_and_nothing_fails() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    let url = format!("http://{}/2018-06-01/runtime/invocation/next", scene.api);
+    let next = || tokio::spawn(reqwest::Client::new().get(&url).send());
+    let first = next();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let second = next();
+    let refused = tokio::time::timeout(Duration::from_secs(10), first).await.expect("it ends");
+    assert_eq!(refused.expect("no panic").expect("an answer").status().as_u16(), 403);
+    for waiting in [Some(second), None] {
+        let pool = scene.pool.clone();
+        let invocation = tokio::spawn(async move {
+            pool.invoke(ID.to_owned(), 2, || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
+        });
+        let given = waiting.unwrap_or_else(next).await.expect("no panic").expect("an answer");
+        assert_eq!(given.status().as_u16(), 200);
+        assert_eq!(scene.answered(b"content-length: 4\r\n\r\nnull").await, 202);
+        assert_eq!(invocation.await.expect("no panic"), Ok(Bytes::from_static(b"null")));
+    }
+}
+
+#[tokio::test]
+async fn who_could_not_start_gets_no_work_and_its_reason_is_told() {
+    let scene = Scene::set(Duration::from_secs(30)).await;
+    let url = format!("http://{}/2018-06-01/runtime/init/error", scene.api);
+    let error = json!({"errorType": "Import", "errorMessage": "no such module"}).to_string();
+    // The process is this one, which the runner does not take for a function's: there is nobody to be ended.
+    let answer = reqwest::Client::new().post(url).body(error).send().await.expect("an answer");
+    assert_eq!(answer.status().as_u16(), 202);
+    let mut health = scene.pool.health();
+    let failing =
+        health.wait_for(|health| matches!(health, Health::Failing(reason) if reason.contains("no such module")));
+    tokio::time::timeout(Duration::from_secs(10), failing).await.expect("it is told").expect("the pool lives");
+    // The next process may begin.
+    let invocation = scene.invocation(2).await;
+    assert_eq!(scene.answered(b"content-length: 4\r\n\r\nnull").await, 202);
+    assert!(invocation.await.expect("no panic").is_ok());
 }
 
 #[tokio::test]
