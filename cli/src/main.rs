@@ -33,6 +33,9 @@ enum Command {
     Validate(validate::Validate),
     Invoke(Box<invoke::Invoke>),
     /// Look at dead letters, and send them back
+    ///
+    /// It reads topics: letters in a bucket (`onFailure.s3`) are not listed or replayed. `aws s3 ls --recursive
+    /// s3://BUCKET/PREFIX` lists them, and `aws s3 cp s3://BUCKET/OBJECT -` shows one.
     #[command(subcommand)]
     Dlq(dlq::Dlq),
     /// Look at how functions are scaled

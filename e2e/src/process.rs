@@ -37,6 +37,14 @@ pub fn descendants(pid: i32) -> Vec<Process> {
     found.into_iter().skip(1).map(describe).collect()
 }
 
+/// What a process does, in the kernel's letter: `T` where it is stopped. None where it has ended, also
+/// while it waits to be reaped.
+#[must_use]
+pub fn state(pid: i32) -> Option<char> {
+    let (state, _) = state_and_parent(pid)?;
+    Some(state).filter(|state| *state != 'Z' && *state != 'X')
+}
+
 /// Sends a signal to one process.
 ///
 /// # Panics
@@ -77,11 +85,14 @@ fn pids() -> impl Iterator<Item = i32> {
 
 /// The parent, where the process still runs.
 fn parent(pid: i32) -> Option<i32> {
+    state_and_parent(pid).filter(|(state, _)| *state != 'Z').map(|(_, parent)| parent)
+}
+
+fn state_and_parent(pid: i32) -> Option<(char, i32)> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // The name in brackets may have spaces and brackets of its own.
     let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
-    let state = fields.next()?;
-    (state != "Z").then(|| fields.next()?.parse().ok()).flatten()
+    Some((fields.next()?.parse().ok()?, fields.next()?.parse().ok()?))
 }
 
 fn names(pid: i32, texts: &[&str]) -> bool {

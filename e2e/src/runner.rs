@@ -15,7 +15,7 @@ use std::{
 };
 use tempfile::TempDir;
 use tidemill_api::{
-    Function,
+    Delivery, Function,
     plan::{KafkaPlan, Plan, TriggerPlan},
 };
 use tidemill_kafka::Connection;
@@ -87,6 +87,16 @@ pub fn program(command: &[&str], directory: Option<&Path>) -> Code {
 #[must_use]
 pub fn with(mut config: Config, name: &str, value: &str) -> Config {
     config.environment.insert(name.to_owned(), value.to_owned());
+    config
+}
+
+/// The same, with `delivery: exactlyOnce`.
+///
+/// # Panics
+/// When it has no output.
+#[must_use]
+pub fn exactly_once(mut config: Config) -> Config {
+    config.plan.output.as_mut().expect("it has an output").delivery = Delivery::ExactlyOnce;
     config
 }
 
@@ -241,6 +251,15 @@ impl Runner {
     pub async fn kill(self) -> Totals {
         process::signal(self.pid(), Signal::SIGKILL);
         self.ended().await.1
+    }
+
+    /// The same; answers how it has ended.
+    ///
+    /// # Panics
+    /// When it does not end in time.
+    pub async fn killed(self) -> ExitStatus {
+        process::signal(self.pid(), Signal::SIGKILL);
+        self.ended().await.0
     }
 
     /// SIGTERM; answers what it had done in its life.

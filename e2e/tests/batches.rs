@@ -30,13 +30,15 @@ async fn scene_of(test: &str, partitions: i32, batch: impl FnOnce(&mut tidemill_
     (scene, config)
 }
 
+/// The number of the event that a record comes from.
+fn event(record: &Record) -> usize {
+    let (_, value) = record.headers.iter().find(|(name, _)| name == "event").expect("the function tells it");
+    let text = std::str::from_utf8(value.as_deref().expect("a value")).expect("text");
+    text.parse().expect("a number")
+}
+
 /// How many records each event had, in the order of the events.
 fn sizes(records: &[Record]) -> Vec<usize> {
-    let event = |record: &Record| {
-        let (_, value) = record.headers.iter().find(|(name, _)| name == "event").expect("the function tells it");
-        let text = std::str::from_utf8(value.as_deref().expect("a value")).expect("text");
-        text.parse::<usize>().expect("a number")
-    };
     let mut sizes = Vec::new();
     for number in records.iter().map(event) {
         sizes.resize(sizes.len().max(number), 0);
@@ -144,6 +146,28 @@ async fn so_do_partitions_of_several_topics() {
     Tally::of(&came, 8).exactly_once();
     // Neither topic has enough for an event by itself, and their windows do not pass.
     assert!(sizes(&came).iter().any(|size| *size > 4), "{:?}", sizes(&came));
+    runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn without_that_a_function_on_several_topics_has_events_of_each() {
+    let (scene, mut config) = scene("topics", |batch| (batch.max_records, batch.window) = (4, FOR_EVER)).await;
+    let other = scene.bed.topic("other", 1, &[]).await;
+    trigger(&mut config).topics.push(other.clone());
+    let records = numbered(16, 50, 1);
+    let (some, others) = records.split_at(8);
+    scene.bed.produce(&scene.input, some).await;
+    scene.bed.produce(&other, others).await;
+    let runner = Runner::start(&config);
+    scene.bed.drained(&scene.input, &other).await;
+    let came = scene.outputs().await;
+    Tally::of(&came, 16).exactly_once();
+    assert_eq!(sizes(&came), [4; 4]);
+    let mut topics = BTreeMap::new();
+    for record in &came {
+        let topic = number(record) / 8;
+        assert_eq!(*topics.entry(event(record)).or_insert(topic), topic, "an event has records of one topic");
+    }
     runner.stop().await;
 }
 

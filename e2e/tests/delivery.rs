@@ -8,10 +8,11 @@ use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered},
     process,
     runner::{Runner, echo, with},
+    scene::Scene,
     tally::Tally,
     wait::until,
 };
-use tidemill_runner::{config::Config, record::Record};
+use tidemill_runner::record::Record;
 
 const RECORDS: usize = 100_000;
 const SIZE: usize = 200;
@@ -19,61 +20,28 @@ const PARTITIONS: i32 = 6;
 /// A fifth: the work is under way, and most of it is still to come.
 const MIDDLE: u64 = RECORDS as u64 / 5;
 
-/// Input filled, output empty, and a function that takes its time so that there is a middle.
-struct Scene {
-    bed: Bed,
-    input: String,
-    output: String,
-    config: Config,
-}
-
-impl Scene {
-    async fn set(test: &str, sleep_ms: &str) -> Self {
-        let bed = Bed::start(test).await;
-        let input = bed.topic("in", PARTITIONS, &[]).await;
-        let output = bed.topic("out", PARTITIONS, &[]).await;
-        bed.produce(&input, &numbered(RECORDS, SIZE, PARTITIONS)).await;
-        let config = with(echo(&bed, &input, Some(&output)), "SLEEP_MS", sleep_ms);
-        Self { bed, input, output, config }
-    }
-
-    /// A runner that has done a fifth of the work.
-    async fn in_the_middle(&self) -> Runner {
-        let mut runner = Runner::start(&self.config);
-        runner.report("a fifth of the work", |report| report.totals.r#in >= MIDDLE).await;
-        runner
-    }
-
-    /// What came out once all was committed. No record may be in the way of another.
-    async fn tally(&self) -> Tally {
-        self.bed.drained(&self.input, &self.input).await;
-        let letters = self.bed.records(&tidemill_e2e::bed::dead_letters(&self.input)).await;
-        assert_eq!(letters, [], "nothing failed for good");
-        Tally::of(&self.bed.records(&self.output).await, RECORDS)
-    }
-
-    async fn is_half_done(&self) {
-        let lag = self.bed.lag(&self.input, &self.input).await;
-        assert!(lag > 0, "it happened in the middle: {lag} records are left");
-    }
+async fn scene(test: &str, sleep_ms: &str) -> Scene {
+    let mut scene = Scene::set(test, PARTITIONS).await;
+    scene.fill(&numbered(RECORDS, SIZE, PARTITIONS), sleep_ms).await;
+    scene
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn without_a_failure_each_record_comes_out_once() {
-    let scene = Scene::set("calm", "0").await;
+    let scene = scene("calm", "0").await;
     let runner = Runner::start(&scene.config);
-    scene.tally().await.exactly_once();
+    scene.tally_of_good(RECORDS).await.exactly_once();
     let totals = runner.stop().await;
     assert_eq!((totals.r#in, totals.out), (RECORDS as u64, RECORDS as u64));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_runner_loses_nothing() {
-    let scene = Scene::set("killed-runner", "30").await;
-    scene.in_the_middle().await.kill().await;
+    let scene = scene("killed-runner", "30").await;
+    scene.in_the_middle(MIDDLE).await.kill().await;
     scene.is_half_done().await;
     let runner = Runner::start(&scene.config);
-    let tally = scene.tally().await;
+    let tally = scene.tally_of_good(RECORDS).await;
     tally.none_lost();
     println!("kill -9 of the runner: {tally}");
     runner.stop().await;
@@ -81,13 +49,13 @@ async fn a_killed_runner_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_killed_function_loses_nothing() {
-    let scene = Scene::set("killed-function", "30").await;
-    let runner = scene.in_the_middle().await;
+    let scene = scene("killed-function", "30").await;
+    let runner = scene.in_the_middle(MIDDLE).await;
     let functions = runner.functions();
     assert_eq!(functions.len(), 1, "{functions:?}");
     process::signal(functions[0].pid, Signal::SIGKILL);
     scene.is_half_done().await;
-    let tally = scene.tally().await;
+    let tally = scene.tally_of_good(RECORDS).await;
     tally.none_lost();
     println!("kill -9 of the function: {tally}");
     assert_ne!(runner.functions(), functions, "it was started again");
@@ -96,25 +64,25 @@ async fn a_killed_function_loses_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stopped_runner_hands_over_without_repeating() {
-    let scene = Scene::set("stopped", "30").await;
-    let first = scene.in_the_middle().await.stop().await;
+    let scene = scene("stopped", "30").await;
+    let first = scene.in_the_middle(MIDDLE).await.stop().await;
     scene.is_half_done().await;
     let runner = Runner::start(&scene.config);
-    scene.tally().await.exactly_once();
+    scene.tally_of_good(RECORDS).await.exactly_once();
     let second = runner.stop().await;
     assert_eq!(first.r#in + second.r#in, RECORDS as u64, "what the first had done, the second did not do again");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn runners_join_and_leave_without_repeating() {
-    let scene = Scene::set("rebalance", "100").await;
-    let first = scene.in_the_middle().await;
+    let scene = scene("rebalance", "100").await;
+    let first = scene.in_the_middle(MIDDLE).await;
     let mut second = Runner::start(&scene.config);
     second.report("work after joining", |report| report.totals.r#in > 0).await;
     scene.is_half_done().await;
     let first = first.stop().await;
     scene.is_half_done().await;
-    scene.tally().await.exactly_once();
+    scene.tally_of_good(RECORDS).await.exactly_once();
     let second = second.stop().await;
     assert_eq!(first.r#in + second.r#in, RECORDS as u64);
     println!("of {RECORDS} records, the second runner did {}", second.r#in);

@@ -4,43 +4,30 @@
 use nix::sys::signal::Signal;
 use serde_json::json;
 use std::time::Duration;
-use tidemill_api::Delivery;
 use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered},
     letter::{headers, reason},
     process,
-    runner::{Runner, echo, trigger, with},
+    runner::{Runner, echo, exactly_once, trigger, with},
+    scene::Scene,
     tally::Tally,
+    wait::{PATIENCE, until},
 };
-use tidemill_runner::config::Config;
 
 const RECORDS: usize = 30_000;
 const PARTITIONS: i32 = 4;
 const MIDDLE: u64 = RECORDS as u64 / 5;
 
-async fn scene(test: &str, sleep_ms: &str) -> (Bed, String, String, Config) {
-    let bed = Bed::start(test).await;
-    let input = bed.topic("in", PARTITIONS, &[]).await;
-    let output = bed.topic("out", PARTITIONS, &[]).await;
-    bed.produce(&input, &numbered(RECORDS, 100, PARTITIONS)).await;
-    let config = with(echo(&bed, &input, Some(&output)), "SLEEP_MS", sleep_ms);
-    (bed, input, output, exactly(config))
-}
-
-fn exactly(mut config: Config) -> Config {
-    config.plan.output.as_mut().expect("it has an output").delivery = Delivery::ExactlyOnce;
-    config
-}
-
-async fn in_the_middle(config: &Config) -> Runner {
-    let mut runner = Runner::start(config);
-    runner.report("a fifth of the work", |report| report.totals.r#in >= MIDDLE).await;
-    runner
+async fn scene(test: &str, sleep_ms: &str) -> Scene {
+    let mut scene = Scene::set(test, PARTITIONS).await;
+    scene.fill(&numbered(RECORDS, 100, PARTITIONS), sleep_ms).await;
+    scene.config = exactly_once(scene.config);
+    scene
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_runner_killed_again_and_again_repeats_nothing() {
-    let (bed, input, output, config) = scene("eos-killed", "20").await;
+    let Scene { bed, input, output, config, .. } = scene("eos-killed", "20").await;
     for part in 1..4 {
         let mut runner = Runner::start(&config);
         runner.report("some work", |report| report.totals.r#in >= MIDDLE / part).await;
@@ -57,8 +44,9 @@ async fn a_runner_killed_again_and_again_repeats_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn functions_die_and_runners_join_and_leave_and_nothing_is_repeated() {
-    let (bed, input, output, config) = scene("eos-rebalance", "40").await;
-    let first = in_the_middle(&config).await;
+    let scene = scene("eos-rebalance", "40").await;
+    let first = scene.in_the_middle(MIDDLE).await;
+    let Scene { bed, input, output, config, .. } = scene;
     for function in first.functions() {
         process::signal(function.pid, Signal::SIGKILL);
     }
@@ -74,13 +62,26 @@ async fn functions_die_and_runners_join_and_leave_and_nothing_is_repeated() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_that_was_stopped_and_comes_back_to_life_is_fenced() {
-    let (bed, input, output, config) = scene("eos-zombie", "40").await;
-    let first = in_the_middle(&config).await;
-    // It does not know that its partitions go to another.
+    let mut scene = scene("eos-zombie", "40").await;
+    // What it has in work is not too late when it comes back.
+    scene.config.plan.timeout = Duration::from_secs(300);
+    let first = scene.in_the_middle(MIDDLE).await;
+    let Scene { bed, input, output, config, .. } = scene;
+    // It has an invocation in flight, and does not know that its partitions go to another.
+    let functions = first.functions();
+    let all = |signal| functions.iter().for_each(|function| process::signal(function.pid, signal));
+    all(Signal::SIGSTOP);
+    tokio::time::sleep(Duration::from_millis(500)).await;
     process::signal(first.pid(), Signal::SIGSTOP);
+    all(Signal::SIGCONT);
+    let refused =
+        || ["the partition has another owner", "transaction aborted"].map(|said| first.log().matches(said).count());
+    assert_eq!(refused(), [0, 0], "nothing was refused before");
     let mut second = Runner::start(&config);
     second.report("the work of both", |report| report.totals.r#in >= MIDDLE).await;
     process::signal(first.pid(), Signal::SIGCONT);
+    until("what it had in work to be refused", PATIENCE, async || (refused() != [0, 0]).then_some(())).await;
+    println!("fenced and aborted: {:?}", refused());
     bed.drained(&input, &input).await;
     // The time in which what it had begun would have been committed.
     tokio::time::sleep(Duration::from_secs(2)).await;
@@ -102,7 +103,7 @@ async fn dead_letters_refused_outputs_and_filtered_records_are_part_of_it() {
         record.key = Some("unwanted".into());
     }
     bed.produce(&input, &records).await;
-    let mut config = exactly(with(echo(&bed, &input, Some(&output)), "FAIL_ON", "poison"));
+    let mut config = exactly_once(with(echo(&bed, &input, Some(&output)), "FAIL_ON", "poison"));
     trigger(&mut config).filter = vec![json!({"key": [{"anything-but": "unwanted"}]})];
     let runner = Runner::start(&config);
     bed.drained(&input, &input).await;

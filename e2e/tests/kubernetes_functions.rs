@@ -1,9 +1,13 @@
 //! Functions on a real cluster: they run, rest, are changed, held, and go, and no record is lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 use tidemill_e2e::{
-    bed::{dead_letters, numbered},
+    bed::{dead_letters, numbered, text},
     kube::{Kube, echo, kubectl},
+    letter::headers,
     tally::Tally,
     wait::until,
 };
@@ -117,7 +121,7 @@ async fn a_function_that_hangs_or_ends_is_started_again_and_its_records_go_on() 
     let odd = "  timeout: 1s\n  env: [{name: SLEEP_ON, value: hang}, {name: SLEEP_MS, value: \"30000\"}]\n  retry: {attempts: 1, bisect: false, backoff: {initial: 100ms}}\n  scaling: {min: 1, max: 1}\n";
     kube.apply(&echo("echo", &input, &output, odd)).expect("it is accepted");
     kube.replicas("echo", 1).await;
-    kube.bed.produce(&input, &[tidemill_e2e::bed::text("hang")]).await;
+    kube.bed.produce(&input, &[text("hang")]).await;
     kube.bed.drained(&input, &input).await;
     let letters = kube.bed.records(&dead_letters(&input)).await;
     assert_eq!(tidemill_e2e::letter::reason(&letters[0]).0, "Timeout");
@@ -128,4 +132,49 @@ async fn a_function_that_hangs_or_ends_is_started_again_and_its_records_go_on() 
         kube.run(&["get", "pods", "-o", "json"]).contains("\"restartCount\": 1").then_some(())
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_begins_now_works_on_two_at_once_and_says_which_record_it_waits_for() {
+    const RECORDS: usize = 40;
+    const STUCK: usize = 6;
+    let kube = Kube::start("stuck").await;
+    let input = kube.bed.topic("in", 2, &[]).await;
+    let output = kube.bed.topic("out", 1, &[]).await;
+    // No numbers: should one of them come, the tally says so.
+    kube.bed.produce(&input, &[text("of old"), text("of old"), text("of old")]).await;
+    let more = r#"  concurrency: 2
+  timeout: 1s
+  env: [{name: TELL_CONTEXT, value: "true"}, {name: SLEEP_MS, value: "200"}, {name: FAIL_ON, value: poison}]
+  retry: {attempts: 1000, backoff: {initial: 1s, max: 1s}}
+  scaling: {min: 1, max: 1}
+"#;
+    let place = "start: latest, ordering: key, batch: {maxRecords: 1, window: 0s}, group:";
+    kube.apply(&echo("echo", &input, &output, more).replace("group:", place)).expect("it is accepted");
+    kube.condition("fn", "echo", "Ready", "True").await;
+    assert_eq!(kube.bed.lag(&input, &input).await, 0, "what was there before is not its");
+    let mut records = numbered(RECORDS + 1, 50, 2);
+    records[STUCK].value = Some(format!("{STUCK:07} poison").into());
+    let (records, later) = records.split_at(RECORDS);
+    kube.bed.produce(&input, records).await;
+    let came = kube.bed.records_when(&output, RECORDS - 1).await;
+    let tally = Tally::of(&came, RECORDS);
+    assert_eq!((tally.lost, tally.repeated), (1, 0), "{tally}");
+    let in_flight: BTreeSet<_> = came.iter().map(|record| headers(record)["in-flight"].clone()).collect();
+    assert_eq!(in_flight, BTreeSet::from(["1".to_owned(), "2".to_owned()]));
+    let path = "-o=jsonpath={.items[0].spec.containers[?(@.name==\"function\")].env[?(@.name==\"AWS_LAMBDA_MAX_CONCURRENCY\")].value}";
+    assert_eq!(kube.run(&["get", "pods", path]), "2");
+    // Three were there before it, in its partition, the first of the two.
+    let waits = format!("{input}-0 waits for the record at offset {}", 3 + STUCK / 2);
+    until("it to be told", Duration::from_secs(40), async || {
+        kube.get("fn", "echo")["status"]["reason"].as_str()?.contains(&waits).then_some(())
+    })
+    .await;
+    kube.bed.produce(&input, later).await;
+    kube.bed.records_when(&output, RECORDS).await;
+    assert_eq!(
+        kube.bed.lag(&input, &input).await,
+        (RECORDS / 2 + 1 - STUCK / 2) as i64,
+        "nothing is committed past it"
+    );
 }

@@ -9,6 +9,7 @@ use tidemill_api::{Backoff, Ordering};
 use tidemill_e2e::{
     bed::{Bed, dead_letters, numbered},
     letter::headers,
+    process,
     runner::{Runner, echo, trigger, with},
     tally::{Tally, number},
     wait::until,
@@ -103,6 +104,7 @@ async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded(
     const RECORDS: usize = 80_000;
     const AHEAD: usize = 50_000;
     const STUCK: usize = 77;
+    const MEMORY: u64 = 48;
     let bed = Bed::start("stuck").await;
     let input = bed.topic("in", 2, &[]).await;
     let output = bed.topic("out", 1, &[]).await;
@@ -133,6 +135,9 @@ async fn a_record_that_fails_for_ever_holds_its_key_alone_and_memory_is_bounded(
     assert_eq!(stuck.iter().max(), Some(&(STUCK - KEYS)), "what comes after it waits for it");
     assert_eq!(keys.keys().collect::<BTreeSet<_>>().len(), KEYS);
     assert_eq!(bed.lag(&input, &input).await, (RECORDS - STUCK) as i64, "nothing is committed past it");
+    let most = process::memory(runner.pid(), "VmHWM");
+    println!("the runner had {most} MiB");
+    assert!(most < MEMORY, "it had {most} MiB");
     // Another partition is not held up.
     let other: Vec<Record> = numbered(100, 50, 1).into_iter().map(|record| Record { partition: 1, ..record }).collect();
     bed.produce(&input, &other).await;

@@ -5,7 +5,7 @@
 
 use bytes::{Buf, BufMut, BytesMut};
 use std::{
-    collections::HashSet,
+    collections::HashMap,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
@@ -62,7 +62,7 @@ async fn a_place_that_could_not_be_had_is_asked_for_again() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
     let Scene { bed, input, output, config, .. } = Scene::set("stale", 2).await;
-    let Late { first, second, release } = late(&bed, &config).await;
+    let Late { first, second, release, places } = late(&bed, &config).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
     // The second's half; the first waits for where its own begins.
     bed.records_when(&output, RECORDS / 2).await;
@@ -70,7 +70,12 @@ async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
     bed.records_when(&output, RECORDS).await;
     // By now it has read what is not its.
     sleep(SETTLED).await;
+    // When it is told, librdkafka gives what it had read before that to nobody.
+    places.send_replace(false);
     second.stop().await;
+    let left = || first.log().contains("records of an earlier assignment are left");
+    until("it to meet what it had read", PATIENCE, async || left().then_some(())).await;
+    places.send_replace(true);
     bed.produce(&input, &numbered(2, 50, 2)).await;
     bed.records_when(&output, RECORDS + 2).await;
     sleep(SETTLED).await;
@@ -83,7 +88,7 @@ async fn what_was_read_of_a_partition_that_was_not_ours_is_left() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_partition_that_is_read_from_its_beginning_again_has_the_runner_start_again() {
     let Scene { bed, input, output, config, .. } = Scene::set("rewound", 2).await;
-    let Late { mut first, second, release } = late(&bed, &config).await;
+    let Late { mut first, second, release, .. } = late(&bed, &config).await;
     bed.produce(&input, &numbered(RECORDS, 50, 2)).await;
     bed.records_when(&output, RECORDS / 2).await;
     second.stop().await;
@@ -108,11 +113,18 @@ async fn partitions_that_a_member_hears_of_late_are_not_anothers_too() {
     // A batch is in work for so long that another who has its partition does it, too.
     let config = with(config, "SLEEP_MS", "500");
     bed.produce(&input, &numbered(RECORDS, 50, 4)).await;
-    let held = Arc::new(AtomicUsize::new(0));
-    let door = Door::open(bed.connection.bootstrap(), Trouble::Slow, held.clone()).await;
+    let (held, release) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(false));
+    let trouble = Trouble::Late(vec![Hold { later: SLOW, ..Hold::new(HEARTBEAT, usize::MAX, &release) }]);
+    let door = Door::open(bed.connection.bootstrap(), trouble, held.clone()).await;
     let first = Runner::start(&Config { bootstrap_servers: door, ..config.clone() });
     until("it to join", PATIENCE, async || (held.load(Ordering::Relaxed) > 0).then_some(())).await;
-    let second = Runner::start(&config);
+    let told = Arc::new(AtomicUsize::new(0));
+    let door = Door::open(bed.connection.bootstrap(), Trouble::Nothing, told.clone()).await;
+    let second = Runner::start(&Config { bootstrap_servers: door, ..config });
+    // What the first gave back now would be the second's at once.
+    until("the second to be a member", PATIENCE, async || (told.load(Ordering::Relaxed) > 0).then_some(())).await;
+    assert!(!first.log().contains("\"assigned\""), "it has not heard of its partitions: {}", first.log());
+    release.send_replace(true);
     bed.records_when(&output, RECORDS).await;
     let revoked = || first.log().contains("\"revoked\"");
     until("half of them to be the second's", PATIENCE, async || revoked().then_some(())).await;
@@ -134,11 +146,17 @@ struct Late {
     second: Runner,
     /// Has it hear that.
     release: watch::Sender<bool>,
+    /// Whether its librdkafka hears, for itself, what the group has committed.
+    places: watch::Sender<bool>,
 }
 
 async fn late(bed: &Bed, config: &Config) -> Late {
     let (held, release) = (Arc::new(AtomicUsize::new(0)), watch::Sender::new(false));
-    let door = Door::open(bed.connection.bootstrap(), Trouble::Late(release.subscribe()), held.clone()).await;
+    let places = watch::Sender::new(true);
+    // Of the two that ask what is committed of a partition that was assigned, librdkafka is the first.
+    let trouble =
+        Trouble::Late(vec![Hold::new(LIST_OFFSETS, usize::MAX, &release), Hold::new(OFFSET_FETCH, 1, &places)]);
+    let door = Door::open(bed.connection.bootstrap(), trouble, held.clone()).await;
     let mut behind = config.clone();
     behind.bootstrap_servers = door;
     let first = Runner::start(&behind);
@@ -146,7 +164,7 @@ async fn late(bed: &Bed, config: &Config) -> Late {
     let second = Runner::start(config);
     let revoked = || first.log().contains("\"revoked\"");
     until("one of them to be the second's", PATIENCE, async || revoked().then_some(())).await;
-    Late { first, second, release }
+    Late { first, second, release, places }
 }
 
 /// What is wrong with the answers.
@@ -154,10 +172,47 @@ async fn late(bed: &Bed, config: &Config) -> Late {
 enum Trouble {
     /// The first place of a group that is asked for is not told.
     Refused,
-    /// Where a log begins is told only when that is true.
-    Late(watch::Receiver<bool>),
-    /// What the coordinator has to say to a member comes so late each time.
-    Slow,
+    /// Answers come late.
+    Late(Vec<Hold>),
+    /// None: it counts what the coordinator has said to members.
+    Nothing,
+}
+
+/// Answers that are told only once `release` is true.
+#[derive(Clone)]
+struct Hold {
+    /// The kind of their requests.
+    kind: i16,
+    /// How many of them may be held while others go past.
+    left: Arc<AtomicUsize>,
+    release: watch::Receiver<bool>,
+    /// How much later still, and so with each that is asked for after that.
+    later: Duration,
+}
+
+impl Hold {
+    fn new(kind: i16, most: usize, release: &watch::Sender<bool>) -> Self {
+        Self { kind, left: Arc::new(most.into()), release: release.subscribe(), later: Duration::ZERO }
+    }
+
+    /// Whether the answer to such a request is to be held.
+    fn takes(&self, kind: i16) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        kind == self.kind
+            && (!self.later.is_zero() || !*self.release.borrow())
+            && self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_less).is_ok()
+    }
+}
+
+impl Trouble {
+    /// Which of its answers a request gets, by their number; none where it is about other requests.
+    fn meant(&self, kind: i16) -> Option<usize> {
+        match self {
+            Self::Refused => (kind == OFFSET_FETCH).then_some(0),
+            Self::Late(holds) => holds.iter().position(|hold| hold.takes(kind)),
+            Self::Nothing => (kind == HEARTBEAT).then_some(0),
+        }
+    }
 }
 
 /// Stands before a broker.
@@ -167,8 +222,8 @@ struct Door {
     /// `host:port` as the broker says it, and as its clients should know it: of the same length.
     names: [Vec<u8>; 2],
     count: Arc<AtomicUsize>,
-    /// Which answers are meant, by their correlation ids.
-    places: Arc<Mutex<HashSet<i32>>>,
+    /// Which answers are meant, by their correlation ids, and in which way.
+    meant: Arc<Mutex<HashMap<i32, usize>>>,
 }
 
 impl Door {
@@ -183,7 +238,7 @@ impl Door {
                 let behind = TcpStream::connect(&broker).await.expect("the broker listens");
                 let names = [&broker, &address].map(|name| wire(name));
                 let (trouble, count) = (trouble.clone(), count.clone());
-                let door = Self { trouble, names, count, places: Arc::default() };
+                let door = Self { trouble, names, count, meant: Arc::default() };
                 let ((from_client, to_client), (from_broker, to_broker)) = (client.into_split(), behind.into_split());
                 tokio::spawn(door.clone().requests(from_client, to_broker));
                 tokio::spawn(door.answers(from_broker, to_client));
@@ -196,13 +251,8 @@ impl Door {
         while let Some(message) = read(&mut client).await {
             let mut header = &message[..];
             let (kind, _version, correlation) = (header.get_i16(), header.get_i16(), header.get_i32());
-            let meant = match self.trouble {
-                Trouble::Refused => OFFSET_FETCH,
-                Trouble::Late(_) => LIST_OFFSETS,
-                Trouble::Slow => HEARTBEAT,
-            };
-            if kind == meant {
-                self.places.lock().await.insert(correlation);
+            if let Some(way) = self.trouble.meant(kind) {
+                self.meant.lock().await.insert(correlation, way);
             }
             if write(&mut broker, &message).await.is_none() {
                 return;
@@ -218,28 +268,21 @@ impl Door {
             while let Some(place) = message.windows(said.len()).position(|bytes| bytes == said) {
                 message[place..place + said.len()].copy_from_slice(known);
             }
-            let is_meant = self.places.lock().await.remove(&correlation);
-            let before = if is_meant { self.count.fetch_add(1, Ordering::Relaxed) } else { 0 };
-            match &self.trouble {
-                Trouble::Refused if is_meant && before == 0 => message = not_coordinator(&message),
-                Trouble::Late(release) if is_meant => {
+            let meant = self.meant.lock().await.remove(&correlation);
+            let before = (meant == Some(0)).then(|| self.count.fetch_add(1, Ordering::Relaxed));
+            match (&self.trouble, meant) {
+                (Trouble::Refused, _) if before == Some(0) => message = not_coordinator(&message),
+                (Trouble::Late(holds), Some(way)) => {
                     // Others go past it.
-                    let (mut release, client) = (release.clone(), client.clone());
+                    let (Hold { mut release, later, .. }, client) = (holds[way].clone(), client.clone());
                     tokio::spawn(async move {
                         drop(release.wait_for(|released| *released).await);
+                        sleep(later).await;
                         write(&mut *client.lock().await, &message).await
                     });
                     continue;
                 }
-                Trouble::Slow if is_meant => {
-                    let client = client.clone();
-                    tokio::spawn(async move {
-                        sleep(SLOW).await;
-                        write(&mut *client.lock().await, &message).await
-                    });
-                    continue;
-                }
-                Trouble::Refused | Trouble::Late(_) | Trouble::Slow => {}
+                _ => {}
             }
             if write(&mut *client.lock().await, &message).await.is_none() {
                 return;

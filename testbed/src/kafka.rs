@@ -1,5 +1,5 @@
-//! Apache Kafka 4.1 in KRaft mode: one broker, three that replicate, one to do harm to, or one that is
-//! [`secured`].
+//! Apache Kafka 4.1 in KRaft mode: one broker, three that replicate, one to do harm to, one that knows
+//! groups only as brokers did before KIP-848, or one that is [`secured`].
 
 pub mod secured;
 
@@ -13,8 +13,8 @@ use std::{
 };
 
 const POM: &str = include_str!("../kafka/pom.xml");
-/// How long a broker may take to listen.
-const PATIENCE: Duration = Duration::from_secs(60);
+/// How long a broker may take to listen, also where compilers have the machine.
+const PATIENCE: Duration = Duration::from_secs(180);
 
 /// How the listener for users asks who comes.
 pub const MECHANISM: &str = "SCRAM-SHA-512";
@@ -26,10 +26,11 @@ pub const PASSWORD: &str = "a-password-of-the-testbed";
 /// A cluster of brokers.
 #[derive(Clone, Debug)]
 pub struct Cluster {
+    size: Size,
     brokers: Vec<Daemon>,
 }
 
-/// How many brokers.
+/// How many brokers, and what for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Size {
     /// One broker, port 29092.
@@ -38,6 +39,8 @@ pub enum Size {
     Three,
     /// One broker that nobody else needs, port 29592: a test may take it away.
     Spare,
+    /// One broker whose groups have only the classic protocol, port 29692.
+    Classic,
 }
 
 impl Cluster {
@@ -50,9 +53,10 @@ impl Cluster {
             Size::One => &[29_092],
             Size::Three => &[29_192, 29_292, 29_392],
             Size::Spare => &[29_592],
+            Size::Classic => &[29_692],
         };
         let brokers = ports.iter().map(|port| Daemon::new(&format!("kafka-{port}"), *port));
-        Ok(Self { brokers: brokers.collect::<Result<_>>()? })
+        Ok(Self { size, brokers: brokers.collect::<Result<_>>()? })
     }
 
     /// `host:port,…` for clients.
@@ -132,6 +136,7 @@ impl Cluster {
         let voters: Vec<_> =
             self.brokers.iter().enumerate().map(|(i, peer)| format!("{}@{ip}:{}", i + 1, controller(peer))).collect();
         let (replicas, in_sync) = if self.brokers.len() > 1 { (3, 2) } else { (1, 1) };
+        let protocols = if self.size == Size::Classic { "classic" } else { "classic,consumer" };
         [
             "process.roles=broker,controller".to_owned(),
             format!("node.id={}", index + 1),
@@ -166,6 +171,7 @@ impl Cluster {
             format!("transaction.state.log.replication.factor={replicas}"),
             format!("transaction.state.log.min.isr={in_sync}"),
             "transaction.state.log.num.partitions=3".to_owned(),
+            format!("group.coordinator.rebalance.protocols={protocols}"),
             "group.initial.rebalance.delay.ms=0".to_owned(),
             // As docs/scaling.md advises: a member that was killed is missed after 10 s, not 45 s.
             "group.consumer.min.session.timeout.ms=6000".to_owned(),

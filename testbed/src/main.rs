@@ -1,7 +1,7 @@
 //! The `testbed` program: real services for tests and demos, started and stopped by one command.
 
 use anyhow::Result;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::{net::SocketAddr, path::PathBuf};
 use tidemill_testbed::{
     daemon::Daemon,
@@ -28,7 +28,7 @@ enum Service {
     Kafka {
         #[command(subcommand)]
         action: Action,
-        /// One broker, three, or another one.
+        /// One broker, three, another one, or one without KIP-848.
         #[arg(long, global = true, value_enum, default_value = "one")]
         brokers: Size,
         /// Another broker, which asks for passwords and speaks TLS.
@@ -147,7 +147,7 @@ fn main() -> Result<()> {
 }
 
 fn services() -> Result<Vec<(&'static str, Daemon)>> {
-    let kafka = [Cluster::new(Size::One)?, Cluster::new(Size::Three)?, Cluster::new(Size::Spare)?];
+    let kafka = Size::value_variants().iter().map(|size| Cluster::new(*size)).collect::<Result<Vec<_>>>()?;
     let brokers = kafka.iter().flat_map(|cluster| cluster.brokers()).map(|broker| ("kafka", broker.clone()));
     let others = [("redis", redis::service()?), ("s3", s3::service()?), ("registry", registry::service()?)];
     let secured = ("kafka, secured", Secured::new()?.broker().clone());

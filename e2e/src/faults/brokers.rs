@@ -94,20 +94,17 @@ impl Brokers {
         usize::try_from(id - 1).expect("the partition has a leader")
     }
 
-    /// The active controller: who was elected last, as the voters have written it down.
-    ///
-    /// # Panics
-    /// When none was elected.
+    /// The active controller: who was elected last, as the voters have written it down, and in which epoch.
+    /// While they elect one, there may be none.
     #[must_use]
-    pub fn controller(&self) -> usize {
+    pub fn controller(&self) -> Option<(u64, usize)> {
         let elected = |index: usize| {
             let file = self.cluster.brokers()[index].folder().join("data/__cluster_metadata-0/quorum-state");
             let state: Value = serde_json::from_slice(&fs::read(file).ok()?).ok()?;
             let leader = state["leaderId"].as_u64()?;
             Some((state["leaderEpoch"].as_u64()?, usize::try_from(leader).ok()? - 1))
         };
-        let (_, leader) = (0..self.volumes.len()).filter_map(elected).max().expect("a controller was elected");
-        leader
+        (0..self.volumes.len()).filter_map(elected).max()
     }
 
     /// kill -9.
@@ -137,6 +134,12 @@ impl Brokers {
     #[must_use]
     pub fn volume(&self, index: usize) -> &Volume {
         &self.volumes[index]
+    }
+
+    /// Whether a broker's process has ended, and nobody listens in its place.
+    #[must_use]
+    pub fn is_away(&self, index: usize) -> bool {
+        self.pid(index).is_none() && !self.cluster.brokers()[index].listens()
     }
 
     /// A broker's process.

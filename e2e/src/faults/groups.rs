@@ -4,7 +4,7 @@ use super::{clock::Clock, ledger::Promise, network::Network};
 use crate::{
     bed::Bed,
     process::{self, Process},
-    runner::{Runner, function, trigger, with},
+    runner::{Runner, exactly_once, function, trigger, with},
 };
 use nix::{
     sys::signal::{Signal, kill},
@@ -14,9 +14,10 @@ use serde_json::Value;
 use std::{
     fs::File,
     io::{Read, Seek},
+    os::unix::process::ExitStatusExt,
     time::Duration,
 };
-use tidemill_api::{Delivery, Ordering, S3Destination, plan::FailurePlan};
+use tidemill_api::{Ordering, S3Destination, plan::FailurePlan};
 use tidemill_embedded::s3::{ACCESS_KEY, SECRET_KEY};
 use tidemill_runner::config::Config;
 use tidemill_testbed::programs::own;
@@ -115,9 +116,7 @@ impl Mode {
                 config.plan.concurrency = 4;
             }
             Self::Spanning => trigger(&mut config).batch.span_partitions = true,
-            Self::ExactlyOnce => {
-                config.plan.output.as_mut().expect("it has an output").delivery = Delivery::ExactlyOnce;
-            }
+            Self::ExactlyOnce => config = exactly_once(config),
             Self::Redis => config = with(config, "REDIS_URL", redis),
             Self::S3 => {
                 config.plan.retry.attempts = 1;
@@ -154,11 +153,10 @@ impl Seat {
         self.runner = Some(Runner::start_inside(&self.config, &environment, &inside));
     }
 
-    /// kill -9 of the runner.
-    pub async fn kill(&mut self) {
-        if let Some(runner) = self.take() {
-            runner.kill().await;
-        }
+    /// kill -9 of the runner; answers whether it ended by that.
+    pub async fn kill(&mut self) -> bool {
+        let Some(runner) = self.take() else { return false };
+        runner.killed().await.signal() == Some(Signal::SIGKILL as i32)
     }
 
     /// The runner, which is about to end.
@@ -183,6 +181,22 @@ impl Seat {
         if let Some(runner) = &self.runner {
             process::signal(runner.pid(), signal);
         }
+    }
+
+    /// Whether the runner is there and stands still.
+    #[must_use]
+    pub fn is_stopped(&self) -> bool {
+        self.state() == Some('T')
+    }
+
+    /// Whether the runner is there and does not stand still.
+    #[must_use]
+    pub fn goes_on(&self) -> bool {
+        self.state().is_some_and(|state| state != 'T')
+    }
+
+    fn state(&self) -> Option<char> {
+        process::state(self.runner.as_ref()?.pid())
     }
 
     /// The processes of its function.
@@ -261,7 +275,7 @@ impl Group {
         let mut seats = vec![seat(config.clone(), Vec::new())];
         if mode.is_shared() {
             let there = Config { bootstrap_servers: surroundings.bootstrap.clone(), ..config };
-            seats.push(seat(there, surroundings.network.inside()));
+            seats.push(seat(there, surroundings.network.inside().to_vec()));
         }
         seats.iter_mut().for_each(Seat::start);
         Self { mode, seats, restarts: Vec::new() }
@@ -316,11 +330,13 @@ fn last_error(log: &str) -> Option<String> {
     Some(texts.into_iter().filter_map(Value::as_str).collect::<Vec<_>>().join(": "))
 }
 
-/// kill -9 of a process that may have ended.
-pub fn end(process: &Process) {
-    if let Err(error) = kill(Pid::from_raw(process.pid), Signal::SIGKILL) {
+/// kill -9 of a process that may have ended; answers whether it had not.
+pub fn end(process: &Process) -> bool {
+    let killed = kill(Pid::from_raw(process.pid), Signal::SIGKILL);
+    if let Err(error) = killed {
         println!("{} has ended by itself: {error}", process.command);
     }
+    killed.is_ok()
 }
 
 /// How long a member is missed before its partitions go to others, as the brokers have it.

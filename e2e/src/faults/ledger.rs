@@ -100,11 +100,18 @@ impl Outcome {
         acknowledged.iter().filter(|number| !self.copies.contains_key(number)).count()
     }
 
-    /// What follows.
+    /// The numbers that came more than once.
     #[must_use]
-    pub fn judge(&self, acknowledged: &BTreeSet<u64>, faults: &[Window]) -> Verdict {
+    pub fn twice(&self) -> BTreeSet<u64> {
+        self.copies.iter().filter(|(_, copies)| copies.len() > 1).map(|(number, _)| *number).collect()
+    }
+
+    /// What follows. What went in twice may come out twice.
+    #[must_use]
+    pub fn judge(&self, acknowledged: &BTreeSet<u64>, faults: &[Window], twice: &BTreeSet<u64>) -> Verdict {
         let lost = acknowledged.iter().filter(|number| !self.copies.contains_key(number)).copied().collect();
-        let repeated: Vec<_> = self.copies.iter().filter(|(_, copies)| copies.len() > 1).collect();
+        let repeated = self.copies.iter().filter(|(number, copies)| copies.len() > 1 && !twice.contains(number));
+        let repeated: Vec<_> = repeated.collect();
         let wrong = |copies: &[i64]| match self.promise {
             Promise::Once => true,
             Promise::AtLeastOnce => copies.windows(2).any(|pair| !faults.iter().any(|fault| explains(fault, pair))),
@@ -135,7 +142,16 @@ mod tests {
     fn judge(promise: Promise, copies: &[(u64, i64)]) -> Verdict {
         let mut outcome = Outcome::new(promise);
         copies.iter().for_each(|(number, at)| outcome.came(*number, *at));
-        outcome.judge(&[1, 2].into(), &[FAULT])
+        outcome.judge(&[1, 2].into(), &[FAULT], &[].into())
+    }
+
+    #[test]
+    fn what_went_in_twice_may_come_out_twice() {
+        let mut outcome = Outcome::new(Promise::Once);
+        [1, 2, 1].into_iter().for_each(|number| outcome.came(number, 1));
+        assert_eq!(outcome.twice(), [1].into());
+        assert!(outcome.judge(&[1, 2].into(), &[], &outcome.twice()).is_good());
+        assert!(!outcome.judge(&[1, 2].into(), &[], &[2].into()).is_good());
     }
 
     #[test]

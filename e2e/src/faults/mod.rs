@@ -78,11 +78,11 @@ pub async fn run(suite: &Suite) -> Table {
         let (false, Some(round)) = (over, schedule.next()) else { break };
         rounds += 1;
         stage.pass(round.calm).await;
-        let (before, struck) = (stage.acknowledged().len(), Instant::now());
+        let (before, began) = (stage.acknowledged().len(), Instant::now());
         let from = now();
-        let victim = strike::strike(&mut stage, &round).await;
+        let struck = strike::strike(&mut stage, &round).await;
         let to = now();
-        let lasted = struck.elapsed();
+        let lasted = began.elapsed();
         let brokers = stage.brokers.clone();
         stage.beside(brokers.in_sync()).await;
         let acknowledged = stage.acknowledged();
@@ -91,9 +91,9 @@ pub async fn run(suite: &Suite) -> Table {
         let verdicts = judge(&stage.outlets.came.lock(), &acknowledged, &windows);
         let row = Row {
             fault: round.fault,
-            victim,
+            struck,
             lasted,
-            recovered: struck.elapsed() - lasted,
+            recovered: began.elapsed() - lasted,
             r#in: acknowledged.len() - before,
             verdicts,
         };
@@ -119,13 +119,19 @@ async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started:
     }
     let live = std::mem::take(&mut *stage.outlets.came.lock());
     let mut again = Came::new();
-    for (topic, of) in outlets::topics(&stage.brokers.bed) {
+    let groups = outlets::topics(&stage.brokers.bed).into_iter().map(|(topic, of)| (topic, Some(of)));
+    for (topic, of) in groups.chain([(stage.input.clone(), None)]) {
         let mut records = stage.brokers.bed.records(&topic).await;
         records.sort_by_key(|record| (record.partition, record.offset));
         for record in records {
             let value = record.value.as_deref().and_then(|bytes| std::str::from_utf8(bytes).ok());
             let number = value.and_then(feed::number).expect("what comes out is what went in");
-            again.record(of, number, record.timestamp);
+            match of {
+                Some(of) => again.record(of, number, record.timestamp),
+                None => {
+                    again.input.came_in_any_order(number, record.timestamp);
+                }
+            }
         }
     }
     // What is in Redis and in the bucket was read as it came.
@@ -136,6 +142,7 @@ async fn finish(mut stage: Stage, mut table: Table, windows: &[Window], started:
     table.end = pairs.map(|(live, again)| if kept(live.0) { live } else { again }).collect();
     table.acknowledged = acknowledged.len();
     table.unknown = sent.lock().unknown;
+    table.twice = again.input.twice().len();
     table.clocks = live.clocks;
     table.spread = [Mode::Spanning, Mode::Partition].map(|mode| live.spread(mode));
     table.lasted = started.elapsed();
@@ -159,7 +166,8 @@ fn keep_logs(stage: &Stage, seed: u64) {
 }
 
 fn judge(came: &Came, acknowledged: &BTreeSet<u64>, windows: &[Window]) -> Vec<(&'static str, Verdict)> {
-    let of = |outcome: &Outcome| outcome.judge(acknowledged, windows);
+    let twice = came.input.twice();
+    let of = |outcome: &Outcome| outcome.judge(acknowledged, windows, &twice);
     came.outcomes.iter().map(|(mode, outcome)| (mode.name(), of(outcome))).collect()
 }
 

@@ -5,7 +5,7 @@
 use super::{
     feed::number,
     groups::{BUCKET, Mode},
-    ledger::Outcome,
+    ledger::{Outcome, Promise},
 };
 use crate::bed::Bed;
 use base64::{Engine, engine::general_purpose::STANDARD};
@@ -39,6 +39,8 @@ const AHEAD: u64 = 1_800_000;
 
 /// What came out of each group, and what was seen of a clock that is wrong.
 pub struct Came {
+    /// What the input has: an idempotent producer may put a record there twice when its broker goes away.
+    pub input: Outcome,
     /// For each group.
     pub outcomes: Vec<(Mode, Outcome)>,
     /// Records that a runner an hour ahead has caused, and one an hour behind.
@@ -62,7 +64,8 @@ impl Came {
     #[must_use]
     pub fn new() -> Self {
         let outcomes = Mode::ALL.map(|mode| (mode, Outcome::new(mode.promise()))).into();
-        Self { outcomes, clocks: [0; 2], events: HashMap::new(), spread: HashSet::new() }
+        let input = Outcome::new(Promise::Once);
+        Self { input, outcomes, clocks: [0; 2], events: HashMap::new(), spread: HashSet::new() }
     }
 
     /// A group's.
@@ -111,8 +114,8 @@ impl Outlets {
         let streams = (0..partitions).map(|partition| format!("stream:{input}:{partition}")).collect();
         let (connection, redis, bucket) = (bed.connection.clone(), redis.to_owned(), s3.join(BUCKET));
         let read = {
-            let (came, ended) = (came.clone(), ended.clone());
-            move || read_topics(&connection, &topics, partitions, &came, &ended)
+            let (came, ended, input) = (came.clone(), ended.clone(), input.to_owned());
+            move || read_topics(&connection, &input, &topics, partitions, &came, &ended)
         };
         let look = {
             let (came, ended) = (came.clone(), ended.clone());
@@ -145,6 +148,7 @@ pub fn topics(bed: &Bed) -> BTreeMap<String, (Mode, bool)> {
 
 fn read_topics(
     connection: &Connection,
+    input: &str,
     topics: &BTreeMap<String, (Mode, bool)>,
     partitions: i32,
     came: &Mutex<Came>,
@@ -154,7 +158,8 @@ fn read_topics(
     config.set("group.id", "tidemill.faults").set("enable.auto.commit", "false");
     let consumer: BaseConsumer = config.set("isolation.level", "read_committed").create().expect("a consumer");
     let mut places = TopicPartitionList::new();
-    for (topic, partition) in topics.keys().flat_map(|topic| (0..partitions).map(move |number| (topic, number))) {
+    let all = topics.keys().map(String::as_str).chain([input]);
+    for (topic, partition) in all.flat_map(|topic| (0..partitions).map(move |number| (topic, number))) {
         places.add_partition_offset(topic, partition, Offset::Beginning).expect("an offset");
     }
     consumer.assign(&places).expect("it can be assigned");
@@ -168,14 +173,20 @@ fn read_topics(
             continue;
         }
         *place = message.offset() + 1;
-        take(&message, topics[message.topic()], &mut came.lock());
+        take(&message, topics.get(message.topic()).copied(), &mut came.lock());
     }
 }
 
-fn take(message: &BorrowedMessage<'_>, of: (Mode, bool), came: &mut Came) {
+/// A record that is of no group is the input's.
+fn take(message: &BorrowedMessage<'_>, of: Option<(Mode, bool)>, came: &mut Came) {
     let value = message.payload().and_then(|bytes| std::str::from_utf8(bytes).ok());
     let number = value.and_then(number).expect("what comes out is what went in");
-    came.record(of, number, message.timestamp().to_millis().expect("brokers set it"));
+    let at = message.timestamp().to_millis().expect("brokers set it");
+    let Some(of) = of else {
+        came.input.came_in_any_order(number, at);
+        return;
+    };
+    came.record(of, number, at);
     let headers = || message.headers().into_iter().flat_map(|headers| headers.iter());
     let told = |name| {
         let header = headers().find(|header| header.key == name)?;

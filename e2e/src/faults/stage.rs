@@ -21,7 +21,7 @@ use tokio::time::sleep;
 /// Partitions of the input, and of what comes out.
 pub const PARTITIONS: i32 = 4;
 /// How often is looked whether a runner has ended or all has come out.
-const LOOK: Duration = Duration::from_millis(250);
+pub const LOOK: Duration = Duration::from_millis(250);
 /// The brokers' clock says when a record came out, whatever a runner's says.
 const OUTPUT: [(&str, &str); 1] = [("message.timestamp.type", "LogAppendTime")];
 
@@ -110,11 +110,16 @@ impl Stage {
         Self { feed, groups, outlets, network, clock: Clock::new(), redis, s3, brokers, input }
     }
 
+    /// Starts runners again that have ended by themselves.
+    pub fn tend(&mut self) {
+        self.groups.iter_mut().for_each(Group::tend);
+    }
+
     /// Lets time pass; runners that end by themselves are started again meanwhile.
     pub async fn pass(&mut self, time: Duration) {
         let begun = Instant::now();
         while begun.elapsed() < time {
-            self.groups.iter_mut().for_each(Group::tend);
+            self.tend();
             sleep(LOOK.min(time.saturating_sub(begun.elapsed()))).await;
         }
     }
@@ -139,12 +144,11 @@ impl Stage {
         self.feed.as_ref().expect("records go in").sent.lock().acknowledged.clone()
     }
 
-    /// Waits until each group has given back all of these, for as long; answers whether they have.
-    pub async fn all_out(&mut self, acknowledged: &BTreeSet<u64>, patience: Duration) -> bool {
+    /// Waits until something is seen, for as long; answers whether it was.
+    pub async fn sees(&mut self, patience: Duration, seen: impl Fn(&Self) -> bool) -> bool {
         let begun = Instant::now();
         loop {
-            let missing = |came: &outlets::Came| came.outcomes.iter().any(|(_, out)| out.missing(acknowledged) > 0);
-            if !missing(&self.outlets.came.lock()) {
+            if seen(self) {
                 return true;
             }
             if begun.elapsed() > patience {
@@ -152,6 +156,12 @@ impl Stage {
             }
             self.pass(LOOK).await;
         }
+    }
+
+    /// Waits until each group has given back all of these, for as long; answers whether they have.
+    pub async fn all_out(&mut self, acknowledged: &BTreeSet<u64>, patience: Duration) -> bool {
+        let missing = |came: &outlets::Came| came.outcomes.iter().any(|(_, out)| out.missing(acknowledged) > 0);
+        self.sees(patience, |stage| !missing(&stage.outlets.came.lock())).await
     }
 
     /// Has every append of any of the topics written to disk at once, or not.

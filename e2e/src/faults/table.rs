@@ -1,6 +1,7 @@
-//! What is told of a run: a line for each round, a table at the end, and whether all was kept.
+//! What is told of a run: a line for each round, a table at the end, and whether all was kept and each
+//! fault was seen.
 
-use super::{groups::Mode, ledger::Verdict, plan::Fault};
+use super::{groups::Mode, ledger::Verdict, plan::Fault, strike::Struck};
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 /// One round.
@@ -8,8 +9,8 @@ use std::{collections::BTreeMap, fmt, time::Duration};
 pub struct Row {
     /// What went wrong.
     pub fault: Fault,
-    /// Whom it met.
-    pub victim: String,
+    /// What came of it.
+    pub struck: Struck,
     /// How long it was so.
     pub lasted: Duration,
     /// How long after that all had come out.
@@ -34,6 +35,8 @@ pub struct Table {
     pub acknowledged: usize,
     /// Records that may have been taken or not.
     pub unknown: usize,
+    /// Records that the producer has put in twice.
+    pub twice: usize,
     /// Why runners ended by themselves; each was started again.
     pub restarts: Vec<String>,
     /// Records that a runner an hour ahead has caused, and one an hour behind.
@@ -54,8 +57,10 @@ impl Table {
     /// Adds a round, and tells it.
     pub fn add(&mut self, row: Row, since: Duration) {
         let before = |group: usize| self.rows.last().map_or(0, |row| row.verdicts[group].1.repeated);
+        // What is found to have gone in twice is repeated no more.
+        let more = |group: usize, verdict: &Verdict| verdict.repeated.saturating_sub(before(group));
         let repeated: Vec<_> =
-            row.verdicts.iter().enumerate().map(|(group, (_, verdict))| verdict.repeated - before(group)).collect();
+            row.verdicts.iter().enumerate().map(|(group, (_, verdict))| more(group, verdict)).collect();
         let groups = row.verdicts.iter().zip(&repeated).map(|((name, verdict), repeated)| {
             let wrongly = match verdict.is_good() {
                 true => String::new(),
@@ -69,29 +74,35 @@ impl Table {
             row.fault,
             row.lasted.as_secs_f64(),
             row.recovered.as_secs_f64(),
-            row.victim,
+            row.struck.victim,
             row.r#in,
             groups.collect::<Vec<_>>().join("; ")
         );
+        row.struck.unseen.iter().for_each(|what| println!("        NOT SEEN: {what}"));
         self.repeated.push(repeated);
         self.rows.push(row);
     }
 
-    /// Whether nothing was lost, repeated wrongly or out of order, and each fault that was to be
-    /// seen was seen.
+    /// Whether every promise was kept, and each fault happened.
     #[must_use]
     pub fn is_good(&self) -> bool {
-        let kept = self.end.iter().all(|(_, verdict)| verdict.is_good());
-        let had = |fault| self.rows.iter().any(|row| row.fault == fault);
-        // A clock that nobody has seen jump proves nothing.
-        let [ahead, behind] = self.clocks;
-        // Nor does a group that shares nothing.
+        self.is_kept() && self.unseen().next().is_none()
+    }
+
+    /// Whether nothing was lost, repeated wrongly or out of order.
+    fn is_kept(&self) -> bool {
+        // A group that shares nothing proves nothing.
         let [spanning, partition] = self.spread;
         let shared = spanning > 0 && partition == 0;
-        kept && shared
-            && !self.end.is_empty()
-            && (!had(Fault::Forward) || ahead > 0)
-            && (!had(Fault::Backward) || behind > 0)
+        shared && !self.end.is_empty() && self.end.iter().all(|(_, verdict)| verdict.is_good())
+    }
+
+    /// A sentence for each sign of a fault that was missing.
+    fn unseen(&self) -> impl Iterator<Item = String> {
+        let rows = self.rows.iter().enumerate();
+        rows.flat_map(|(index, Row { fault, struck, .. })| {
+            struck.unseen.iter().map(move |what| format!("round {}, {fault}: not seen was {what}", index + 1))
+        })
     }
 }
 
@@ -153,7 +164,7 @@ impl fmt::Display for Table {
         }
         writeln!(
             f,
-            "\nseed {}, {} rounds in {:.1} minutes; {} records acknowledged, {} that may be there or not; \
+            "\nseed {}, {} rounds in {:.1} minutes; {} records acknowledged, {} that may be there or not, {} that went in twice; \
              {} runners ended by themselves and were started again; records under a clock an hour ahead {}, behind {}; \
              {} events of several partitions (`partition`: {})",
             self.seed,
@@ -161,6 +172,7 @@ impl fmt::Display for Table {
             self.lasted.as_secs_f64() / 60.0,
             self.acknowledged,
             self.unknown,
+            self.twice,
             self.restarts.len(),
             self.clocks[0],
             self.clocks[1],
@@ -175,10 +187,41 @@ impl fmt::Display for Table {
         for (name, verdict) in self.end.iter().filter(|(_, verdict)| !verdict.is_good()) {
             writeln!(f, "{name}: {}", reasons(verdict))?;
         }
-        write!(f, "{}", if self.is_good() { "all promises were kept" } else { "a promise was NOT kept" })
+        self.unseen().try_for_each(|sentence| writeln!(f, "{sentence}"))?;
+        write!(f, "{}", if self.is_kept() { "all promises were kept" } else { "a promise was NOT kept" })?;
+        if self.unseen().next().is_some() { write!(f, ", but a fault did NOT happen as it should") } else { Ok(()) }
     }
 }
 
 fn repeated(names: &[&str]) -> String {
     names.iter().map(|name| format!("repeated: {name}")).collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Row, Table};
+    use crate::faults::{ledger::Verdict, plan::Fault, strike::Struck};
+    use std::time::Duration;
+
+    fn run(unseen: &[&[&str]]) -> Table {
+        let verdicts = vec![("partition", Verdict::default())];
+        let mut table = Table { end: verdicts.clone(), spread: [1, 0], ..Table::new(1) };
+        for unseen in unseen {
+            let unseen = unseen.iter().map(|what| (*what).to_owned()).collect();
+            let struck = Struck { victim: "broker 2".to_owned(), unseen };
+            let (lasted, recovered) = (Duration::ZERO, Duration::ZERO);
+            let row = Row { fault: Fault::FullDisk, struck, lasted, recovered, r#in: 0, verdicts: verdicts.clone() };
+            table.add(row, Duration::ZERO);
+        }
+        table
+    }
+
+    #[test]
+    fn a_fault_that_was_not_seen_makes_the_run_bad_and_is_named() {
+        let good = run(&[&[], &[]]);
+        assert!(good.is_good() && good.to_string().ends_with("all promises were kept"), "{good}");
+        let bad = run(&[&[], &["the end of broker 2 by itself"]]);
+        assert!(!bad.is_good());
+        assert!(bad.to_string().contains("round 2, full disk: not seen was the end of broker 2 by itself"), "{bad}");
+    }
 }

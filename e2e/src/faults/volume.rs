@@ -63,6 +63,31 @@ impl Volume {
         fs::write(group.join("cgroup.procs"), pid.to_string()).expect("the process is moved");
     }
 
+    /// Whether the process may do only so many writes a second there.
+    ///
+    /// # Panics
+    /// When the kernel does not tell.
+    #[must_use]
+    pub fn is_slow_for(&self, pid: i32, writes_per_second: usize) -> bool {
+        let read = |file: &str| fs::read_to_string(self.cgroup().join(file)).expect("the cgroup is there");
+        let limit = format!("{} {writes_per_second}", self.numbers);
+        read("blkio.throttle.write_iops_device").lines().any(|line| line == limit)
+            && read("cgroup.procs").lines().any(|line| line == pid.to_string())
+    }
+
+    /// How many writes those have asked for that are slow there.
+    ///
+    /// # Panics
+    /// When none is.
+    #[must_use]
+    pub fn writes(&self) -> usize {
+        let counters = fs::read_to_string(self.cgroup().join("blkio.throttle.io_serviced")).expect("the cgroup's");
+        let prefix = format!("{} Write ", self.numbers);
+        let writes = counters.lines().find_map(|line| line.strip_prefix(&prefix)?.parse().ok());
+        // The kernel has no line for a device before anything is asked of it.
+        writes.unwrap_or(0)
+    }
+
     /// Lets all be as fast as they can.
     ///
     /// # Panics

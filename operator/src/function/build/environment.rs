@@ -10,6 +10,9 @@ use tidemill_api::{
 };
 use tidemill_runner::config::prefixes;
 
+/// How many invocations AWS's clients ask for at once; where it is not set, one.
+const MAX_CONCURRENCY: &str = "AWS_LAMBDA_MAX_CONCURRENCY";
+
 /// Whether the runner has the function's variables too: where it starts the function, or keeps what
 /// failed in S3 with the function's credentials.
 pub fn is_shared(function: &Function, plan: &Plan) -> bool {
@@ -64,7 +67,10 @@ pub fn function(function: &Function, plan: &Plan) -> Vec<EnvVar> {
     }
     set(&mut all, from_field("AWS_LAMBDA_LOG_STREAM_NAME", "metadata.name"));
     if plan.concurrency > 1 {
-        set(&mut all, plain("AWS_LAMBDA_MAX_CONCURRENCY", plan.concurrency.to_string()));
+        set(&mut all, plain(MAX_CONCURRENCY, plan.concurrency.to_string()));
+    } else {
+        // Several that ask for the one invocation would be refused.
+        all.retain(|variable| variable.name != MAX_CONCURRENCY);
     }
     all
 }
@@ -102,5 +108,46 @@ fn set(all: &mut Vec<EnvVar>, variable: EnvVar) {
     match all.iter_mut().find(|known| known.name == variable.name) {
         Some(known) => *known = variable,
         None => all.push(variable),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{MAX_CONCURRENCY, function};
+    use crate::function::build::RUNTIME_API;
+    use serde_json::{Value, json};
+    use tidemill_api::{Function, plan::Plan};
+
+    const API: &str = "AWS_LAMBDA_RUNTIME_API";
+
+    /// What the function of that concurrency and environment gets under a name: at most once.
+    fn check(concurrency: u32, env: &Value, name: &str, expected: Option<&str>) {
+        let spec = json!({
+            "image": "i", "concurrency": concurrency, "env": env,
+            "trigger": {"kafka": {"cluster": "main", "topics": ["ticks"]}},
+        });
+        let resource = Function::new("f", serde_json::from_value(spec).expect("it is a function's"));
+        let all = function(&resource, &Plan::of(&resource));
+        let found: Vec<_> =
+            all.iter().filter(|variable| variable.name == name).map(|one| one.value.as_deref()).collect();
+        let expected: Vec<_> = expected.into_iter().map(Some).collect();
+        assert_eq!(found, expected, "{name} at concurrency {concurrency} with {env}");
+    }
+
+    #[test]
+    fn what_lambda_sets_is_not_the_manifests_to_set() {
+        let nothing = json!([]);
+        let own = json!([{"name": MAX_CONCURRENCY, "value": "8"}, {"name": API, "value": "elsewhere:1"}, {"name": "A", "value": "1"}]);
+        let secret = json!([{"name": MAX_CONCURRENCY, "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}}]);
+        for env in [&nothing, &own, &secret] {
+            check(1, env, MAX_CONCURRENCY, None);
+            check(2, env, MAX_CONCURRENCY, Some("2"));
+            check(100, env, MAX_CONCURRENCY, Some("100"));
+            check(1, env, API, Some(RUNTIME_API));
+            check(2, env, API, Some(RUNTIME_API));
+        }
+        check(1, &own, "A", Some("1"));
+        check(1, &own, "TZ", Some(":UTC"));
+        check(1, &json!([{"name": "TZ", "value": ":Asia/Seoul"}]), "TZ", Some(":Asia/Seoul"));
     }
 }
