@@ -123,13 +123,13 @@ async fn a_client_with_a_process_for_each_is_served_as_well() {
 async fn one_of_several_processes_that_ends_or_is_late_costs_only_its_own_record() {
     let python = spawn_blocking(python::with_client).await.expect("installing does not panic").display().to_string();
     let command = [python.as_str(), "-m", "awslambdaric", "app.answer"].map(str::to_owned).to_vec();
-    let words = [("exit", "Crash", "ended before it answered"), ("sleep", "Timeout", "2s")];
+    let words = [("exit", "Crash", "ended before it answered"), ("sleep", "Timeout", "5s")];
     let mut records = numbered(RECORDS + words.len(), 50, 1);
     for (record, (word, ..)) in records.iter_mut().skip(RECORDS / 2).zip(&words) {
         record.value = Some(format!("9999999 {word}").into());
     }
     let (mut scene, container) = set_with("several-end", command, &records).await;
-    scene.config.plan.timeout = Duration::from_secs(2);
+    scene.config.plan.timeout = Duration::from_secs(5);
     Language::Python.write(scene.folder.path());
     let runner = Runner::start(&scene.config);
     // As the kubelet would.

@@ -2,6 +2,7 @@
 //! large, in the wrong state; and what is refused.
 
 use bytes::Bytes;
+use futures::future::select;
 use serde_json::json;
 use std::{
     net::SocketAddr,
@@ -333,12 +334,13 @@ async fn of_two_calls_that_wait_the_later_has_the_work_and_nothing_fails() {
     let scene = Scene::set(Duration::from_secs(30)).await;
     let url = format!("http://{}/2018-06-01/runtime/invocation/next", scene.api);
     let next = || tokio::spawn(reqwest::Client::new().get(&url).send());
-    let first = next();
-    tokio::time::sleep(Duration::from_millis(200)).await;
-    let second = next();
-    let refused = tokio::time::timeout(Duration::from_secs(10), first).await.expect("it ends");
+    // Whichever comes first.
+    let (refused, waiting) = tokio::time::timeout(Duration::from_secs(10), select(next(), next()))
+        .await
+        .expect("one of them ends")
+        .into_inner();
     assert_eq!(refused.expect("no panic").expect("an answer").status().as_u16(), 403);
-    for waiting in [Some(second), None] {
+    for waiting in [Some(waiting), None] {
         let pool = scene.pool.clone();
         let invocation = tokio::spawn(async move {
             pool.invoke(ID.to_owned(), 2, || Bytes::from_static(b"{}"), &CancellationToken::new()).await.0
