@@ -239,6 +239,8 @@ impl Watcher {
     fn end_refused(&mut self) {
         let is_refused = |lane: &&Lane| lane.refused.is_some_and(|since| since.elapsed() >= INIT_ERROR);
         let pids: BTreeSet<_> = self.lanes.iter().filter(is_refused).filter_map(|lane| lane.pid).collect();
+        // Where that fails it is tried again as much later, and not at once for ever.
+        self.lanes.iter_mut().for_each(|lane| lane.refused = None);
         for pid in pids {
             warn!(pid, "function process killed: it could not start, and has not ended");
             self.kill(pid);
