@@ -24,6 +24,7 @@ use plan::{Fault, Schedule};
 use stage::Stage;
 use std::{
     collections::BTreeSet,
+    fs::File,
     process::Command,
     time::{Duration, Instant},
 };
@@ -55,6 +56,7 @@ pub struct Suite {
 /// When the stage cannot be set, or what was struck does not come back.
 pub async fn run(suite: &Suite) -> Table {
     println!("seed {}", suite.seed);
+    let _turn = tokio::task::spawn_blocking(turn).await.expect("a lock is waited for");
     let begun = Instant::now();
     let mut stage = Stage::set(suite.per_second).await;
     println!(
@@ -103,6 +105,18 @@ pub async fn run(suite: &Suite) -> Table {
         }
     }
     finish(stage, table, &windows, started).await
+}
+
+/// One run at a time on one machine: the services have ports and folders of their own, but no more than one of each.
+fn turn() -> File {
+    let path = tidemill_testbed::cache().expect("the cache folder is known").join("testbed/faults.lock");
+    std::fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for the lock");
+    let file = File::create(&path).expect("a file to lock");
+    if file.try_lock().is_err() {
+        println!("another run of the fault suite is at work on this machine: waiting until it ends");
+        file.lock().expect("a lock");
+    }
+    file
 }
 
 /// Lets all come out, and judges once more by what the topics have.
