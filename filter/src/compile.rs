@@ -3,6 +3,7 @@
 use crate::{
     DEEPEST, Error, LONGEST_TEXT, MOST_ABSENCES, MOST_ALTERNATIVES, MOST_PATTERNS,
     leaf::Leaf,
+    operators::OPERATORS,
     record::{Content, HeadersPattern, RecordPattern},
     tree::{Fields, Node, Tree},
 };
@@ -102,7 +103,14 @@ impl Compiler {
         let alternatives = match pattern {
             Value::Object(_) => return self.fields(pattern).map(Node::Fields),
             Value::Array(alternatives) => alternatives,
-            scalar => return self.refuse(format!("is neither an object nor a list: write [{}]", shortened(scalar))),
+            scalar => {
+                let text = shortened(scalar);
+                // Who forgot the list around an operator has written a field of that name.
+                let operator = self.path.last().filter(|name| OPERATORS.contains(&format!("`{name}`")));
+                let operator = operator.map(|name| format!(", or above it [{{\"{name}\": {text}}}] for the operator"));
+                let operator = operator.unwrap_or_default();
+                return self.refuse(format!("is neither an object nor a list: write [{text}]{operator}"));
+            }
         };
         let leaf = self.leaf(alternatives, Over::Json)?;
         if !leaf.absent {

@@ -7,13 +7,13 @@
 //! Pure: a list of patterns is compiled once, a match allocates nothing but the parsed JSON of the
 //! record, and takes time in proportion to the record and the patterns, which have a limited size.
 
-mod cidr;
 mod compile;
 mod ignore_case;
 mod leaf;
 mod number;
 mod operators;
 mod record;
+mod surrogates;
 mod test;
 mod tree;
 mod wildcard;

@@ -2,7 +2,6 @@
 
 use crate::{
     Error,
-    cidr::Cidr,
     compile::{Compiler, Over, shortened},
     number::{Bound, Bounds, Number},
     test::{Test, TextTest},
@@ -10,7 +9,8 @@ use crate::{
 };
 use serde_json::Value;
 
-const OPERATORS: &str =
+/// Their names, as they are listed.
+pub const OPERATORS: &str =
     "`prefix`, `suffix`, `equals-ignore-case`, `wildcard`, `anything-but`, `numeric`, `exists` and `cidr`";
 const IGNORE_CASE: &str = "equals-ignore-case";
 
@@ -37,9 +37,9 @@ impl Compiler {
             ("anything-but", excluded) => Test::AnythingBut(self.excluded(excluded, over)?),
             ("cidr", range) => {
                 let text = self.text(range)?;
-                match Cidr::parse(&text) {
-                    Some(cidr) => Test::Text(TextTest::Cidr(cidr)),
-                    None => return self.refuse("is no range of addresses: write 10.0.0.0/24 or 2001:db8::/32"),
+                match text.parse() {
+                    Ok(range) => Test::Text(TextTest::Cidr(range)),
+                    Err(_) => return self.refuse("is no range of addresses: write 10.0.0.0/24 or 2001:db8::/32"),
                 }
             }
             ("prefix" | "suffix", Value::Object(_)) => {

@@ -1,6 +1,6 @@
 //! A pattern over a whole record: what it says of the value, the key and the headers must all be so.
 
-use crate::{leaf::Leaf, test::Scalar, tree::Tree};
+use crate::{leaf::Leaf, surrogates, test::Scalar, tree::Tree};
 use serde_json::Value;
 use std::cell::OnceCell;
 
@@ -44,7 +44,7 @@ impl<'a> Parsed<'a> {
 
     /// `None` where it is absent or not JSON.
     fn json(&self) -> Option<&Value> {
-        self.json.get_or_init(|| serde_json::from_slice(self.bytes?).ok()).as_ref()
+        self.json.get_or_init(|| parsed(self.bytes?)).as_ref()
     }
 }
 
@@ -83,6 +83,11 @@ impl Content {
             Self::Text(leaf) => leaf.takes(text(content.bytes)),
         }
     }
+}
+
+/// JSON whose strings need be no Unicode: other parsers take them, and what a pattern asks may be elsewhere.
+fn parsed(bytes: &[u8]) -> Option<Value> {
+    serde_json::from_slice(bytes).ok().or_else(|| serde_json::from_slice(&surrogates::paired(bytes)?).ok())
 }
 
 /// A header without a value is there, with nothing to compare.

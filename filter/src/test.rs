@@ -1,11 +1,12 @@
 //! One alternative of a leaf, against one scalar.
 
 use crate::{
-    cidr::Cidr,
     ignore_case,
     number::{Bounds, Number},
     wildcard::Wildcard,
 };
+use ipnet::IpNet;
+use std::net::IpAddr;
 
 /// A value that has no parts.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +42,7 @@ pub enum TextTest {
     Suffix(String),
     SuffixIgnoreCase(String),
     Wildcard(Wildcard),
-    Cidr(Cidr),
+    Cidr(IpNet),
 }
 
 impl Test {
@@ -68,7 +69,7 @@ impl TextTest {
             Self::Suffix(suffix) => text.ends_with(suffix.as_str()),
             Self::SuffixIgnoreCase(suffix) => ignore_case::ends(text, suffix),
             Self::Wildcard(wildcard) => wildcard.matches(text),
-            Self::Cidr(cidr) => cidr.contains(text),
+            Self::Cidr(range) => text.parse::<IpAddr>().is_ok_and(|address| range.contains(&address)),
         }
     }
 }

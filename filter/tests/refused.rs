@@ -46,7 +46,12 @@ fn operands() {
     leaf(json!([{"exists": "no"}]), "/0/exists", "neither true nor false");
     leaf(json!([{"wildcard": "a**"}]), "/0/wildcard", "write one `*`");
     leaf(json!([{"wildcard": "a\\b"}]), "/0/wildcard", "write `\\\\`");
-    leaf(json!([{"cidr": "10.0.0.0"}]), "/0/cidr", "write 10.0.0.0/24");
+    // An operator without the list around it: what was meant, and what was written.
+    leaf(json!({"prefix": "x"}), "/prefix", r#"write ["x"], or above it [{"prefix": "x"}] for the operator"#);
+    leaf(json!({"prefixed": "x"}), "/prefixed", r#"write ["x"]"#);
+    for range in ["", "10.0.0.0", "10.0.0.0/", "10.0.0.0/33", "::/129", "10.0.0/8", "a/8", "10.0.0.0/+8"] {
+        leaf(json!([{"cidr": range}]), "/0/cidr", "write 10.0.0.0/24");
+    }
     leaf(json!([{"numeric": 5}]), "/0/numeric", "is no list");
     leaf(json!([{"numeric": []}]), "/0/numeric", "one or two operators");
     leaf(json!([{"numeric": ["!=", 5]}]), "/0/numeric/0", "\"!=\" is no operator here");

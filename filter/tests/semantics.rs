@@ -104,6 +104,17 @@ fn addresses_in_ranges() {
         &[json!("10.0.1.33"), json!("::1"), json!("x"), json!(10)],
     );
     check(json!([{"cidr": "2001:db8::/32"}]), &[json!("2001:db8::1")], &[json!("2001:db9::1"), json!("10.0.0.1")]);
+    for (range, inside, outside) in [
+        ("10.0.0.7/24", "10.0.0.1", "10.0.1.7"),
+        ("0.0.0.0/0", "255.255.255.255", "::"),
+        ("1.2.3.4/32", "1.2.3.4", "1.2.3.5"),
+        ("::1/128", "0:0:0:0:0:0:0:1", "::2"),
+        ("::/0", "2001:db8::1", "10.0.0.1"),
+        ("10.0.0.0/8", "10.255.255.255", "10.0.0"),
+        ("10.0.0.0/8", "10.0.0.0", ""),
+    ] {
+        check(json!([{"cidr": range}]), &[json!(inside)], &[json!(outside)]);
+    }
 }
 
 #[test]
@@ -175,6 +186,10 @@ fn values_and_keys_are_json_or_text() {
         (&json, Some(b"a: 1"), false),
         (&json, Some(b""), false),
         (&json, Some(b"\xff"), false),
+        // Half of a surrogate pair elsewhere, as of an emoji that was cut in two.
+        (&json, Some(br#"{"title": "ab\ud83d", "a": 1}"#), true),
+        (&json, Some(br#"{"title": "ab\ud83d", "a": 2}"#), false),
+        (&json, Some(br#"{"title": "ab\ud83d", "a": 1"#), false),
         (&json, None, false),
         (&json!({"a": [{"exists": false}]}), None, false),
         (&json!({"a": [{"exists": false}]}), Some(b"7"), true),

@@ -91,7 +91,7 @@ impl Answer {
 }
 
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, expecting = "an object")]
 struct Form<'a> {
     #[serde(default, borrow)]
     records: Option<Vec<RecordForm<'a>>>,
@@ -132,7 +132,7 @@ struct Identifier {
 
 /// Without `output`, only what is about failures is read and any JSON is success.
 #[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[serde(rename_all = "camelCase", expecting = "an object")]
 struct FailuresForm {
     #[serde(default)]
     batch_item_failures: Option<Vec<ItemForm>>,
@@ -236,7 +236,11 @@ fn out_record(
         (Some(raw), None) if raw.get() == "null" => None,
         (Some(raw), None) => match schemas.and_then(|schemas| schemas.value(raw.get())) {
             Some(encoded) => Some(encoded.map_err(|reason| invalid("value", reason))?),
-            None => Some(text_or_json(raw)),
+            None => Some(text_or_json(raw).ok_or_else(|| {
+                Error::Shape(format!(
+                    "`value` of record {index} is a string with half of a surrogate pair, which is no text: send it as `valueBase64`"
+                ))
+            })?),
         },
         (None, None) => None,
     };
@@ -255,13 +259,12 @@ fn out_record(
     })
 }
 
-/// A string is sent as its text, anything else as the JSON it is.
-fn text_or_json(raw: &RawValue) -> Bytes {
-    let text = raw.get().starts_with('"').then(|| serde_json::from_str::<String>(raw.get()));
-    match text {
-        Some(Ok(text)) => Bytes::from(text),
-        _ => Bytes::copy_from_slice(raw.get().as_bytes()),
+/// A string is sent as its text, anything else as the JSON it is; `None` where a string is no text.
+fn text_or_json(raw: &RawValue) -> Option<Bytes> {
+    if raw.get().starts_with('"') {
+        return serde_json::from_str::<String>(raw.get()).ok().map(Bytes::from);
     }
+    Some(Bytes::copy_from_slice(raw.get().as_bytes()))
 }
 
 #[cfg(test)]
@@ -369,6 +372,10 @@ mod tests {
             (r#"{"records":[{"val":1}]}"#, "expected null"),
             (r#"{"records":[{"value":1,"valueBase64":"SGk="}]}"#, "both `value` and `valueBase64`"),
             (r#"{"records":[{"valueBase64":"%"}]}"#, "not base64"),
+            (
+                r#"{"records":[{"value":1},{"value":"ab\ud83d"}]}"#,
+                "`value` of record 1 is a string with half of a surrogate",
+            ),
             (r#"{"records":[{"topic":"raw","value":1}]}"#, "`output.allowedTopics` does not list"),
             (r#"{"batchItemFailures":[{"itemIdentifier":{"partition":"raw-0","offset":99}}]}"#, "not in the batch"),
             ("{", "expected null"),
