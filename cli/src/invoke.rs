@@ -275,8 +275,8 @@ async fn settle(
 }
 
 /// Resolves when the function has failed to start.
-async fn failing(health: &mut tokio::sync::watch::Receiver<tidemill_runner::pool::Health>) -> String {
-    use tidemill_runner::pool::Health;
+async fn failing(health: &mut tokio::sync::watch::Receiver<tidemill_runner::health::Health>) -> String {
+    use tidemill_runner::health::Health;
     let failing = health.wait_for(|health| matches!(health, Health::Failing(_))).await.map(|health| health.clone());
     match failing {
         Ok(Health::Failing(reason)) => reason,

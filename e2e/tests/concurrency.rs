@@ -57,6 +57,11 @@ async fn set_with(test: &str, command: Vec<String>, records: &[Record]) -> (Scen
 impl Container {
     /// The function's process.
     async fn start(&self) -> Child {
+        self.start_with(CONCURRENCY).await
+    }
+
+    /// One that takes so many invocations at once.
+    async fn start_with(&self, concurrency: u32) -> Child {
         let open = async || TcpStream::connect(self.api).await.ok();
         drop(until("the runner to listen", PATIENCE, open).await);
         Command::new(&self.command[0])
@@ -64,7 +69,7 @@ impl Container {
             .current_dir(&self.folder)
             .env("LAMBDA_TASK_ROOT", &self.folder)
             .env("AWS_LAMBDA_RUNTIME_API", self.api.to_string())
-            .env("AWS_LAMBDA_MAX_CONCURRENCY", CONCURRENCY.to_string())
+            .env("AWS_LAMBDA_MAX_CONCURRENCY", concurrency.to_string())
             .env("AWS_LAMBDA_FUNCTION_NAME", "e2e")
             .env("AWS_LAMBDA_FUNCTION_VERSION", "$LATEST")
             .env("AWS_LAMBDA_FUNCTION_MEMORY_SIZE", "128")
@@ -180,4 +185,31 @@ async fn a_late_one_ends_the_process_and_no_other_record() {
     scene.tally(RECORDS).await.exactly_once();
     assert_eq!(scene.letters().await, []);
     runner.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_that_could_not_start_and_is_gone_costs_no_other_a_record() {
+    let (scene, container) = set("at-once-refused", rust()).await;
+    let runner = Runner::start(&scene.config);
+    let mut process = container.start_with(CONCURRENCY / 2).await;
+    drop(scene.bed.records_when(&scene.output, 4).await);
+    // It is gone before anybody can see who called, or else one of several that has ended.
+    let call = format!("exec 3<>/dev/tcp/{}/{}", container.api.ip(), container.api.port());
+    let said = "POST /2018-06-01/runtime/init/error HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
+    let script = format!("{call}; printf '{}' >&3", said.escape_default());
+    assert!(Command::new("bash").args(["-c", &script]).status().await.expect("bash runs").success());
+    let kubelet = async {
+        loop {
+            process.wait().await.expect("it was started here");
+            process = container.start_with(CONCURRENCY / 2).await;
+        }
+    };
+    tokio::select! {
+        () = kubelet => {}
+        tally = scene.tally(RECORDS) => tally.exactly_once(),
+    }
+    let log = runner.log();
+    assert!(log.contains("could not start") || log.contains("failed to start"), "{log}");
+    let totals = runner.stop().await;
+    assert_eq!((totals.r#in, totals.invocations), (60, 60));
 }

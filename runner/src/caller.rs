@@ -4,7 +4,10 @@
 //! its end be noticed, and be ended itself: by its handle, since its number may be another's by then.
 
 use procfs::process::FDTarget;
-use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
+use rustix::{
+    io::Errno,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
 use std::{io, net::SocketAddr, os::fd::OwnedFd};
 use tokio::io::{Interest, unix::AsyncFd};
 
@@ -22,7 +25,9 @@ impl Process {
     /// When the system does not tell.
     pub fn calling(port: u16, caller: SocketAddr) -> io::Result<Option<Self>> {
         let other = |error: procfs::ProcError| io::Error::other(error);
-        let connections = procfs::net::tcp().map_err(other)?.into_iter().chain(procfs::net::tcp6().map_err(other)?);
+        // A kernel without IPv6 has no table of its connections.
+        let over_v6 = procfs::net::tcp6().unwrap_or_default();
+        let connections = procfs::net::tcp().map_err(other)?.into_iter().chain(over_v6);
         let same = |address: SocketAddr| address.port() == caller.port() && address.ip().to_canonical() == caller.ip();
         // Connections to other ports may begin at the same one.
         let mut calls = connections.filter(|entry| entry.remote_address.port() == port && same(entry.local_address));
@@ -45,12 +50,15 @@ impl Process {
         drop(self.handle.ready(Interest::READABLE).await);
     }
 
-    /// Ends it.
+    /// Ends it, where it has not ended.
     ///
     /// # Errors
-    /// When it may not be ended, or has ended.
+    /// When it may not be ended.
     pub fn kill(&self) -> io::Result<()> {
-        Ok(pidfd_send_signal(self.handle.get_ref(), Signal::KILL)?)
+        match pidfd_send_signal(self.handle.get_ref(), Signal::KILL) {
+            Ok(()) | Err(Errno::SRCH) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 }
 

@@ -5,7 +5,7 @@
 //! one that came alone would have partitions move once more. Whoever scales knows how many are
 //! coming and holds the answer until they are there; where nobody answers, nobody is waited for.
 
-use crate::pool::Health;
+use crate::health::Health;
 use futures::future::select_ok;
 use std::time::Duration;
 use tokio::{net::lookup_host, sync::watch, time::timeout};

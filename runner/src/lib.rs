@@ -33,6 +33,7 @@ pub mod encode;
 pub mod entry;
 pub mod event;
 pub mod failure;
+pub mod health;
 pub mod invocation;
 pub mod joining;
 pub mod lanes;

@@ -5,6 +5,7 @@
 
 use crate::{
     api_thread::ApiThread,
+    health::{Health, Vitals},
     invocation::{Failed, Outcome},
     process::{self, Bootstrap},
     sidecar::Sidecar,
@@ -81,20 +82,6 @@ impl Queue {
     }
 }
 
-/// How the function's processes are.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Health {
-    /// None has asked for work yet.
-    #[default]
-    Starting,
-    /// At least one has asked for work.
-    Ready,
-    /// None has asked for work for long; one may yet.
-    Slow(String),
-    /// The last start failed, with this reason.
-    Failing(String),
-}
-
 /// The function's processes.
 pub struct Pool {
     jobs: mpsc::Sender<Waiting>,
@@ -137,13 +124,13 @@ impl Pool {
         match source {
             Source::Program(bootstrap) => {
                 let bootstrap = Arc::new(bootstrap);
+                let vitals = Arc::new(Vitals::new(health_sender, readiness.clone()));
                 for _ in 0..concurrency {
                     let supervisor = process::Supervisor {
                         bootstrap: bootstrap.clone(),
                         api: api.clone(),
                         queue: queue.clone(),
-                        health: health_sender.clone(),
-                        readiness: readiness.clone(),
+                        vitals: vitals.clone(),
                         stop: stop.clone(),
                         timeout,
                     };

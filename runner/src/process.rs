@@ -5,8 +5,9 @@
 
 use crate::{
     api_thread::ApiThread,
+    health::Vitals,
     invocation::{Failed, State},
-    pool::{Health, Queue},
+    pool::Queue,
     runtime_api::{INIT_ERROR, Progress, Slot, Slots},
 };
 use parking_lot::Mutex;
@@ -20,15 +21,11 @@ use std::{
     sync::Arc,
     time::Duration,
 };
-use tidemill_service::{
-    admin::Readiness,
-    child::{self, Launcher},
-};
+use tidemill_service::child::{self, Launcher};
 use tokio::{
     io::{AsyncBufReadExt, AsyncRead, BufReader},
     net::TcpListener,
     process::Child,
-    sync::watch,
     time::{Instant, sleep, sleep_until},
 };
 use tokio_util::sync::CancellationToken;
@@ -73,9 +70,7 @@ pub struct Supervisor {
     /// Where its work comes from.
     pub queue: Queue,
     /// Who is told how it is.
-    pub health: watch::Sender<Health>,
-    /// Set once it asks for work.
-    pub readiness: Readiness,
+    pub vitals: Arc<Vitals>,
     /// Cancelled when it should end.
     pub stop: CancellationToken,
     /// How long an invocation may take.
@@ -112,8 +107,7 @@ impl Supervisor {
                 End::BeforeWork(reason) | End::Explained(reason) => {
                     warn!(reason, retry_in = ?pause, "function process failed to start");
                     metrics::counter!("tidemill_runner_init_failures_total").increment(1);
-                    self.health.send_replace(Health::Failing(reason));
-                    self.readiness.set(false);
+                    self.vitals.fails(reason);
                 }
             }
             tokio::select! {
@@ -133,7 +127,7 @@ impl Supervisor {
         let mut process = self.spawn(&address).inspect_err(|_| server.abort())?;
         let last_words = Arc::new(Mutex::new(LastWords::default()));
         let forwarders = forward_output(&mut process, &slot, &last_words);
-        let mut ready = false;
+        let mut at_work = None;
         let mut slow = Some(Instant::now() + SLOW);
         let mut refused = None;
         let end = loop {
@@ -144,10 +138,8 @@ impl Supervisor {
             if init_failed {
                 refused.get_or_insert_with(|| Instant::now() + INIT_ERROR);
             }
-            if asked && !ready {
-                ready = true;
-                self.health.send_replace(Health::Ready);
-                self.readiness.set(true);
+            if asked && at_work.is_none() {
+                at_work = Some(self.vitals.begins());
             }
             tokio::select! {
                 status = process.wait() => break self.ended(&slot, status?),
@@ -169,7 +161,7 @@ impl Supervisor {
                     slow = None;
                     let reason = format!("{} has not asked for work for {SLOW:?}", self.program());
                     warn!(reason, "function process is slow to start");
-                    self.health.send_replace(Health::Slow(last_words.lock().after(reason)));
+                    self.vitals.is_slow(last_words.lock().after(reason));
                 }
                 changed = changes.changed() => debug_assert!(changed.is_ok(), "the slot holds the sender"),
                 () = self.stop.cancelled() => {

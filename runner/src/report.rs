@@ -2,7 +2,7 @@
 //! something changed, at most ten times a second, and a last one before it ends.
 
 use crate::{
-    pool::Health,
+    health::Health,
     stats::{Held, Stats, Totals},
 };
 use axum::{Json, Router, routing::get};

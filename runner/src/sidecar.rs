@@ -9,8 +9,9 @@
 use crate::{
     api_thread::ApiThread,
     caller::Process,
+    health::Health,
     invocation::{Failed, State},
-    pool::{Health, Queue},
+    pool::Queue,
     runtime_api::{INIT_ERROR, Progress, Slot, Slots},
 };
 use futures::future::select_all;
@@ -26,6 +27,8 @@ use tracing::{info, warn};
 
 /// So many calls for each lane come from a process until it is taken to be the only one.
 const ALONE: usize = 4;
+/// How long until a process that was not found is looked for again.
+const AGAIN: Duration = Duration::from_secs(10);
 /// How long another process may take to come in place of one that has ended, while others live.
 const REPLACED: Duration = Duration::from_secs(2);
 
@@ -94,6 +97,8 @@ struct Lane {
     /// Where the process was last looked for.
     caller: Option<SocketAddr>,
     pid: Option<i32>,
+    /// When it was.
+    looked: Instant,
     /// Since when it has said that it cannot start.
     refused: Option<Instant>,
 }
@@ -101,7 +106,7 @@ struct Lane {
 impl Lane {
     fn new(queue: Queue, function: &str) -> Self {
         let (slot, seen) = Slot::new(queue, function);
-        Self { slot, seen, caller: None, pid: None, refused: None }
+        Self { slot, seen, caller: None, pid: None, looked: Instant::now(), refused: None }
     }
 
     /// Its invocation has failed, and it waits for the next process; answers why the last one could not start,
@@ -142,7 +147,7 @@ impl Watcher {
                 self.learn(place, progress);
             }
             if self.lanes.iter().any(|lane| lane.refused.is_some() && lane.pid.is_none()) {
-                self.end(None, &Failed::Crash("the function could not start".to_owned()));
+                self.refused_by_nobody();
                 continue;
             }
             let late = progress.iter().filter_map(|progress| progress.deadline).min();
@@ -162,13 +167,17 @@ impl Watcher {
         }
     }
 
-    /// Whose a lane is, where its last call came from somewhere else than the one before.
+    /// Whose a lane is, where its last call came from somewhere else than the one before, or from nobody known.
     fn learn(&mut self, place: usize, progress: &Progress) {
-        if let Some(caller) = progress.caller.filter(|caller| self.lanes[place].caller != Some(*caller)) {
+        let lane = &self.lanes[place];
+        let is_new = |caller: &SocketAddr| lane.caller != Some(*caller);
+        let is_due = lane.pid.is_none() && lane.looked.elapsed() > AGAIN;
+        if let Some(caller) = progress.caller.filter(|caller| is_new(caller) || is_due) {
             let known = self.lanes.iter().find(|lane| lane.caller == Some(caller)).and_then(|lane| lane.pid);
-            let pid = known.or_else(|| self.find(caller));
+            // One that has begun work says no more that it cannot: who does may be any but those that are known.
+            let pid = known.or_else(|| self.find(caller, !progress.init_failed));
             let lane = &mut self.lanes[place];
-            (lane.caller, lane.pid) = (Some(caller), pid);
+            (lane.caller, lane.pid, lane.looked) = (Some(caller), pid, Instant::now());
         }
         if progress.init_failed {
             self.lanes[place].refused.get_or_insert_with(Instant::now);
@@ -177,9 +186,9 @@ impl Watcher {
 
     /// Who called from there. Clients that close connections have called from somewhere else each time, and
     /// may be gone from there: where nobody else has been found for long, the one process is not looked for again.
-    fn find(&mut self, caller: SocketAddr) -> Option<i32> {
+    fn find(&mut self, caller: SocketAddr, may_be_gone: bool) -> Option<i32> {
         let only = match &self.processes[..] {
-            [only] => Some(only.pid),
+            [only] if may_be_gone => Some(only.pid),
             _ => None,
         };
         if only.is_some() && self.alone >= ALONE * self.lanes.len() {
@@ -205,6 +214,18 @@ impl Watcher {
         None
     }
 
+    /// A process that is not known has said that it cannot start: it has ended since, as clients do.
+    fn refused_by_nobody(&mut self) {
+        if self.processes.is_empty() {
+            return self.end(None, &Failed::Crash("the function could not start".to_owned()));
+        }
+        for lane in self.lanes.iter_mut().filter(|lane| lane.refused.is_some() && lane.pid.is_none()) {
+            let complaint = lane.fail(Failed::Crash("a process of the function could not start".to_owned()));
+            warn!(reason = complaint.unwrap_or_default(), "one of the function's processes could not start");
+            metrics::counter!("tidemill_runner_init_failures_total").increment(1);
+        }
+    }
+
     fn lost(&mut self, pid: i32) {
         self.processes.retain(|process| process.pid != pid);
         self.alone = 0;
@@ -224,6 +245,13 @@ impl Watcher {
         let now = Instant::now();
         let is_late = |lane: &&mut Lane| lane.slot.progress.borrow().deadline.is_some_and(|deadline| deadline <= now);
         let mut pids = BTreeSet::new();
+        for place in 0..self.lanes.len() {
+            // Whoever could not be found when it called may be found now, with the call still open.
+            let unknown = is_late(&&mut self.lanes[place]) && self.lanes[place].pid.is_none();
+            if let Some(caller) = self.lanes[place].caller.filter(|_| unknown) {
+                self.lanes[place].pid = self.find(caller, true);
+            }
+        }
         for lane in self.lanes.iter_mut().filter(is_late) {
             metrics::counter!("tidemill_runner_timeouts_total").increment(1);
             pids.extend(lane.pid);
@@ -259,10 +287,10 @@ impl Watcher {
     }
 
     fn kill(&mut self, pid: i32) {
-        let Some(place) = self.processes.iter().position(|process| process.pid == pid) else { return };
-        if let Err(error) = self.processes[place].kill() {
+        // However it ends, it is lost then.
+        let Some(process) = self.processes.iter().find(|process| process.pid == pid) else { return };
+        if let Err(error) = process.kill() {
             warn!(pid, %error, "a function process could not be killed");
-            self.processes.remove(place);
         }
     }
 
@@ -277,7 +305,12 @@ impl Watcher {
         }
         if let Some(complaint) = complaints.into_iter().next() {
             metrics::counter!("tidemill_runner_init_failures_total").increment(1);
-            self.health.send_replace(Health::Failing(format!("the function reported an init error: {complaint}")));
+            let reason = format!("the function reported an init error: {complaint}");
+            warn!(reason, "function process failed to start");
+            // What others can do, the function can.
+            if self.processes.is_empty() {
+                self.health.send_replace(Health::Failing(reason));
+            }
         }
     }
 }

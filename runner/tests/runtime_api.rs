@@ -14,8 +14,9 @@ use std::{
 };
 use tidemill_runner::{
     failure::Failure,
+    health::Health,
     invocation::{Failed, LARGEST_ANSWER, Outcome},
-    pool::{Health, Pool, Source},
+    pool::{Pool, Source},
 };
 use tidemill_service::admin::Readiness;
 use tokio::{
