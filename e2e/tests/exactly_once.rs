@@ -5,7 +5,7 @@ use nix::sys::signal::Signal;
 use serde_json::json;
 use std::time::Duration;
 use tidemill_e2e::{
-    bed::{Bed, dead_letters, numbered},
+    bed::{Bed, dead_letters, numbered, value},
     letter::{headers, reason},
     process,
     runner::{Runner, echo, exactly_once, trigger, with},
@@ -13,9 +13,12 @@ use tidemill_e2e::{
     tally::Tally,
     wait::{PATIENCE, until},
 };
+use tidemill_runner::record::Record;
 
 const RECORDS: usize = 30_000;
 const PARTITIONS: i32 = 4;
+/// What the client calls the error of a function that returns a boxed one.
+const FAILED: &str = "&alloc::boxed::Box<dyn core::error::Error + core::marker::Send + core::marker::Sync>";
 const MIDDLE: u64 = RECORDS as u64 / 5;
 
 async fn scene(test: &str, sleep_ms: &str) -> Scene {
@@ -115,4 +118,40 @@ async fn dead_letters_refused_outputs_and_filtered_records_are_part_of_it() {
     assert!(of("20").is_some());
     let totals = runner.stop().await;
     assert_eq!((totals.r#in, totals.out, totals.dead_lettered, totals.dropped), (100, 58, 2, 40));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_letter_that_its_topic_refuses_holds_its_partition_alone_until_it_fits() {
+    let bed = Bed::start("eos-refused").await;
+    let input = bed.unique("in");
+    bed.make(&input, 2, &[]).await;
+    bed.make(&dead_letters(&input), 2, &[("max.message.bytes", "2000"), ("compression.type", "uncompressed")]).await;
+    let output = bed.topic("out", 2, &[]).await;
+    let mut records = numbered(200, 100, 2);
+    let poison =
+        Record { value: Some([b"poison ".as_slice(), &value(100, 5_000)].concat().into()), ..records[100].clone() };
+    records[100] = poison;
+    bed.produce(&input, &records).await;
+    let mut config = exactly_once(with(echo(&bed, &input, Some(&output)), "FAIL_ON", "poison"));
+    trigger(&mut config).batch.max_records = 10;
+    let mut runner = Runner::start(&config);
+    until("the partition to be held", PATIENCE, async || {
+        let (_, metrics) = runner.admin("/metrics").await;
+        metrics.contains("tidemill_runner_partition_holds_total 1").then_some(())
+    })
+    .await;
+    // 50 records are before it, 100 are in the other partition; those behind it wait.
+    until("the records not behind it", PATIENCE, async || (bed.records(&output).await.len() >= 150).then_some(()))
+        .await;
+    assert_eq!(Tally::of(&bed.records(&output).await, 200), Tally { lost: 50, repeated: 0, records: 150 });
+    assert!(runner.has_ended().is_none(), "{}", runner.log());
+
+    bed.configure(&dead_letters(&input), "max.message.bytes", "100000").await;
+    bed.drained(&input, &input).await;
+    assert_eq!(Tally::of(&bed.records(&output).await, 200), Tally { lost: 1, repeated: 0, records: 199 });
+    let letters = bed.records(&dead_letters(&input)).await;
+    assert_eq!(letters.len(), 1);
+    assert_eq!(letters[0].value, records[100].value);
+    assert_eq!(reason(&letters[0]).0, FAILED, "its letter says why it failed");
+    runner.stop().await;
 }

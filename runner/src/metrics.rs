@@ -34,7 +34,7 @@ pub const ALL: &[Metric] = &[
     Metric::counter(
         "tidemill_runner_partition_holds_total",
         &[],
-        "Attempts at a dead letter that its topic refuses: the partition waits until the topic takes it (under exactlyOnce the runner ends instead)",
+        "Attempts at a dead letter that its topic refuses: the partition waits until the topic takes it",
     ),
     Metric::counter(
         "tidemill_runner_archive_errors_total",

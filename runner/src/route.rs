@@ -69,18 +69,7 @@ impl<S: Sink> Route<'_, S> {
             match self.persist(self.dead_letters, letters, stop).await {
                 Ok(()) => return Ok(()),
                 Err(Persist::Unsettled(unsettled)) => return Err(unsettled),
-                Err(Persist::Refused(refused)) => {
-                    error!(
-                        error = %refused,
-                        retry_in = ?HOLD,
-                        "the failure destination refuses a record, so its partition is held: raise the topic's max.message.bytes"
-                    );
-                    metrics::counter!("tidemill_runner_partition_holds_total").increment(1);
-                    tokio::select! {
-                        () = stop.cancelled() => return Err(Unsettled::Stopped),
-                        () = sleep(HOLD) => {}
-                    }
-                }
+                Err(Persist::Refused(refused)) => held(&refused, stop).await?,
             }
         }
     }
@@ -102,6 +91,23 @@ impl<S: Sink> Route<'_, S> {
                 }
             }
         }
+    }
+}
+
+/// The failure destination refuses a record: waits until it is asked again.
+///
+/// # Errors
+/// When told to stop before.
+pub async fn held(refused: &output::Error, stop: &CancellationToken) -> Result<(), Unsettled> {
+    error!(
+        error = %refused,
+        retry_in = ?HOLD,
+        "the failure destination refuses a record, so its partition is held: raise the topic's max.message.bytes"
+    );
+    metrics::counter!("tidemill_runner_partition_holds_total").increment(1);
+    tokio::select! {
+        () = stop.cancelled() => Err(Unsettled::Stopped),
+        () = sleep(HOLD) => Ok(()),
     }
 }
 

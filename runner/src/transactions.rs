@@ -14,7 +14,7 @@ use crate::{
     pauses::{self, Pauses},
     pipeline::{Pipeline, Unsettled, whole},
     record::OutRecord,
-    route::Route,
+    route::{self, Route},
     stats::{Counted, Tally},
     turn::Turn,
 };
@@ -78,13 +78,17 @@ enum Aborted {
 /// What a batch has caused, until it is produced.
 #[derive(Default)]
 struct Effects {
-    records: Mutex<Vec<OutRecord>>,
+    outputs: Collected,
+    letters: Collected,
     counts: Mutex<Vec<(Counted, usize)>>,
 }
 
-impl Sink for Effects {
+#[derive(Default)]
+struct Collected(Mutex<Vec<OutRecord>>);
+
+impl Sink for Collected {
     async fn produce(&self, records: &[OutRecord]) -> Result<(), output::Error> {
-        self.records.lock().extend_from_slice(records);
+        self.0.lock().extend_from_slice(records);
         Ok(())
     }
 }
@@ -162,14 +166,20 @@ impl Transactions {
             let offset = record.offset();
             let mut effects = Effects::default();
             whole(&pipeline.settle_by(&effects.route(turn), vec![record.clone()], Ordering::Partition, stop).await?)?;
-            if let Err(again) = self.commit(&effects.take(), offset, stop).await? {
-                debug!(offset, error = %again, first = %refused, "the outputs of a record are refused");
-                let failure = Failure::new("OutputRefused", again);
-                effects = Effects::default();
-                let dead = vec![(record.record(), failure)];
-                pipeline.give_up(&effects.route(turn), dead, 1, stop).await?;
-                // Where not even the failure destination takes it, the runner starts again with it.
-                self.commit(&effects.take(), offset, stop).await?.map_err(Unsettled::Producer)?;
+            let failed = effects.are_letters();
+            let mut letters = effects.take();
+            if let Err(again) = self.commit(&letters, offset, stop).await? {
+                debug!(offset, error = %again, first = %refused, "what a record causes is refused");
+                // Where it has failed its letter says why, and no other one would say more.
+                if !failed {
+                    effects = Effects::default();
+                    let dead = vec![(record.record(), Failure::new("OutputRefused", again))];
+                    pipeline.give_up(&effects.route(turn), dead, 1, stop).await?;
+                    letters = effects.take();
+                }
+                while let Err(refused) = self.commit(&letters, offset, stop).await? {
+                    route::held(&refused, stop).await?;
+                }
             }
             effects.count_into(&*pipeline.stats);
         }
@@ -267,13 +277,24 @@ impl Transactions {
     }
 }
 
+impl Collected {
+    fn take(&self) -> Vec<OutRecord> {
+        std::mem::take(&mut self.0.lock())
+    }
+}
+
 impl Effects {
-    fn route<'a>(&'a self, turn: &'a Turn) -> Route<'a, Self> {
-        Route { outputs: self, dead_letters: self, tally: self, turn }
+    fn route<'a>(&'a self, turn: &'a Turn) -> Route<'a, Collected> {
+        Route { outputs: &self.outputs, dead_letters: &self.letters, tally: self, turn }
     }
 
     fn take(&self) -> Vec<OutRecord> {
-        std::mem::take(&mut self.records.lock())
+        [self.outputs.take(), self.letters.take()].concat()
+    }
+
+    /// Whether all that was caused are dead letters.
+    fn are_letters(&self) -> bool {
+        self.outputs.0.lock().is_empty() && !self.letters.0.lock().is_empty()
     }
 
     fn count_into(&self, tally: &dyn Tally) {
