@@ -1,7 +1,7 @@
 //! The rules of a Function that need code: what neither the schema nor CEL can say.
 
 use crate::{
-    Function, KafkaTrigger, Start, annotations,
+    ByteSize, Function, KafkaTrigger, Start, annotations,
     field::{field_of, pointer_of},
 };
 use chrono::DateTime;
@@ -11,6 +11,8 @@ use tidemill_filter::Filters;
 
 /// The longest name: it becomes a label of the pods.
 const LONGEST_NAME: usize = 63;
+/// The most that a batch may have: what waits in a replica for all partitions together.
+const LARGEST_BATCH: ByteSize = ByteSize::from_mib(64);
 /// The most replicas that can be asked for.
 const MOST_REPLICAS: u32 = 10_000;
 
@@ -87,6 +89,22 @@ fn field_problems(function: &Function) -> Vec<(&'static str, String)> {
         let twice = kafka.topics.iter().enumerate().find(|(place, topic)| kafka.topics[..*place].contains(topic));
         if let Some((_, topic)) = twice {
             problems.push(("spec.trigger.kafka.topics", format!("`{topic}` is named twice: name each topic once")));
+        }
+    }
+    if let Some(kafka) = &function.spec.trigger.kafka {
+        let size = kafka.batch.max_bytes;
+        if size > LARGEST_BATCH {
+            let message =
+                format!("`{size}` must be at most {LARGEST_BATCH}: each replica keeps as much for each partition");
+            problems.push(("spec.trigger.kafka.batch.maxBytes", message));
+        }
+        let (output, letters) = (function.spec.output.as_ref(), function.spec.on_failure.as_ref());
+        if let (Some(output), Some(letters)) = (output, letters.and_then(|letters| letters.topic.as_ref()))
+            && output.topic == *letters
+            && output.cluster.as_ref().is_none_or(|cluster| *cluster == kafka.cluster)
+        {
+            let message = format!("`{letters}` is `output.topic` too: failed records would be taken for outputs");
+            problems.push(("spec.onFailure.topic", message));
         }
     }
     if let Some(resources) = &function.spec.resources {

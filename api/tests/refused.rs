@@ -133,6 +133,12 @@ fn rules_between_fields() {
         let batch = format!("maxBytes: {nothing}");
         refused("maxBytes: 6MiB", &batch, 12, "spec.trigger.kafka.batch", "`maxBytes` must be above 0");
     }
+    for much in ["65MiB", "100GiB"] {
+        let words = format!("`{much}` must be at most 64MiB");
+        let batch = format!("maxBytes: {much}");
+        refused("maxBytes: 6MiB", &batch, 12, "spec.trigger.kafka.batch.maxBytes", &words);
+    }
+    refused("dlq.raw-articles", "normalized-articles", 17, "spec.onFailure.topic", "is `output.topic` too");
     let rest = "}\n      ordering: partition\n      filter: [{value: {source: [{prefix: coin}]}}]\n";
     let output = "  output: {topic: normalized-articles, delivery: ";
     let (from, to) = (format!("{rest}{output}atLeastOnce"), format!(", spanPartitions: true{rest}{output}exactlyOnce"));

@@ -248,12 +248,14 @@ async fn what_cannot_be_replayed_is_named_and_stays() {
     });
     assert_eq!(arrived.await.len(), 1);
 
-    let cases: [(&[&str], &str); 5] = [
+    let cases: [(&[&str], &str); 7] = [
         (&["show", &topic.replace(".in", ".inn")], "did you mean"),
         (&["list", "nobody-has-this"], "no topic `nobody-has-this`"),
         (&["replay", &letters, "--to", "nobody-has-this"], "no topic `nobody-has-this`"),
         (&["replay", &letters, "--to", &letters], "name another one"),
         (&["replay", "nobody-has-this"], "tidemill dlq list"),
+        (&["replay", &letters, "--offset", "0:999"], "has no letter at 0:999: partition 0 has 0 to 0"),
+        (&["replay", &letters, "--offset", "9:0"], "has no letter at 9:0: it has the partitions 0 to 2"),
     ];
     for (words, expected) in cases {
         let output = dlq(&bed, words).await;

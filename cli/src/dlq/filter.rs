@@ -88,6 +88,13 @@ impl Filter {
         spans
     }
 
+    /// The places that were asked for, where none of them is in the topic.
+    #[must_use]
+    pub fn beside(&self, spans: &Spans) -> &[Place] {
+        let is_there = |place: &Place| spans.get(&place.partition).is_some_and(|span| span.contains(&place.offset));
+        if self.places.iter().any(is_there) { &[] } else { &self.places }
+    }
+
     /// A name for what is chosen here and sent to `to`: the same for the same choice, another for
     /// another; `None` for all letters, back to where they came from.
     #[must_use]

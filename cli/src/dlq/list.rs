@@ -54,7 +54,10 @@ impl List {
         let tallies = count(&connection, &topics.collect::<Result<Vec<_>>>()?)?;
         match self.output {
             Format::Table if tallies.is_empty() => {
-                eprintln!("no topic of dead letters (dlq.…) is on {}", connection.bootstrap());
+                eprintln!(
+                    "no topic of dead letters (dlq.…) is on {}; for another `onFailure.topic`: `tidemill dlq list TOPIC`",
+                    connection.bootstrap()
+                );
             }
             Format::Table => println!("{}", table(&tallies)),
             structured => structured.print(&tallies)?,

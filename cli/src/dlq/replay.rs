@@ -6,7 +6,7 @@
 
 use super::{
     Cluster, Letters,
-    filter::Filter,
+    filter::{Filter, Place},
     letter::Letter,
     offsets,
     pace::Pace,
@@ -115,19 +115,29 @@ impl Replay {
         let group = self.group.clone().unwrap_or_else(|| self.own_group());
         let bookmark = Bookmark::new(&connection, &group, &self.topic)?;
         let spans = block_in_place(|| topic_spans(&connection, &self.topic))?;
+        if let Some(Place { partition, offset }) = self.filter.beside(&spans).first() {
+            let there = match spans.get(partition) {
+                None => format!("it has the partitions 0 to {}", spans.len().saturating_sub(1)),
+                Some(span) if span.is_empty() => format!("partition {partition} is empty"),
+                Some(span) => format!("partition {partition} has {} to {}", span.start, span.end - 1),
+            };
+            bail!("{} has no letter at {partition}:{offset}: {there}", self.topic);
+        }
+        let is_empty = offsets(&spans) == 0;
         let spans = self.filter.narrow(self.left(spans, &bookmark)?);
         let mut run = Run {
             letters: Letters::open(&connection, &self.topic, &spans)?,
             bookmark,
             sink: if self.dry_run { None } else { Some(KafkaSink::new(&connection)?) },
             topics: there,
-            summary: Summary::new(&self.topic, &group, self.dry_run),
+            summary: Summary::new(&self.topic, &group, self.dry_run, is_empty),
             bar: progress(offsets(&spans))?,
             args: &self,
         };
         let stop = shutdown::on_signal();
         let result = if offsets(&spans) == 0 { Ok(()) } else { run.until_done(&stop).await };
         run.bar.finish_and_clear();
+        run.summary.ends_early = result.is_err();
         run.summary.print(self.output)?;
         result?;
         if stop.is_cancelled() {
@@ -234,7 +244,7 @@ impl Run<'_> {
             return Ok(());
         }
         topics::takes_letters(&record.topic, &self.topics, self.args.cluster.bootstrap()).with_context(|| {
-            format!("{address} came from a topic that is not there (make it, give --to, or choose others with --original-topic); what is before it is done")
+            format!("{address} came from a topic that is not there (make it, give --to, or choose others with --original-topic and `--group {}`, which remembers what was sent); what is before it is done", self.summary.group)
         })?;
         if self.args.dry_run {
             let (to, partition) = (record.topic.clone(), record.partition);

@@ -26,6 +26,12 @@ pub struct Summary {
     pub passed_over: u64,
     /// Letters that could not be sent; they stay where they are.
     pub skipped: BTreeMap<String, Skipped>,
+    /// Whether the topic has none at all.
+    #[serde(skip)]
+    is_empty: bool,
+    /// Whether a letter is in the way.
+    #[serde(skip)]
+    pub ends_early: bool,
     /// Which letters would be sent where; only in a dry run.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub plan: Vec<Step>,
@@ -63,7 +69,7 @@ impl fmt::Display for Step {
 impl Summary {
     /// Nothing yet.
     #[must_use]
-    pub fn new(topic: &str, group: &str, dry_run: bool) -> Self {
+    pub fn new(topic: &str, group: &str, dry_run: bool, is_empty: bool) -> Self {
         Self {
             topic: topic.to_owned(),
             group: group.to_owned(),
@@ -72,6 +78,8 @@ impl Summary {
             to: BTreeMap::new(),
             passed_over: 0,
             skipped: BTreeMap::new(),
+            is_empty,
+            ends_early: false,
             plan: Vec::new(),
         }
     }
@@ -115,8 +123,12 @@ impl Summary {
         if self.passed_over > 0 {
             text += &format!(", {} do not match", self.passed_over);
         }
-        if *letters + self.passed_over == 0 && self.skipped.is_empty() {
-            text += &format!("; group {group} has no letter before it: --from-start sends again what was sent");
+        if *letters + self.passed_over == 0 && self.skipped.is_empty() && !self.ends_early {
+            text += &if self.is_empty {
+                "; the topic is empty".to_owned()
+            } else {
+                format!("; group {group} has no letter before it: --from-start sends again what was sent")
+            };
         }
         for (reason, Skipped { letters, first }) in &self.skipped {
             text += &format!(
@@ -133,7 +145,9 @@ mod tests {
 
     #[test]
     fn what_was_done_is_said_with_what_is_left() {
-        let mut summary = Summary::new("dlq.raw", "g", false);
+        let empty = Summary::new("dlq.raw", "g", false, true);
+        assert_eq!(empty.text(), "0 letters of dlq.raw replayed; the topic is empty");
+        let mut summary = Summary::new("dlq.raw", "g", false, false);
         let nothing =
             "0 letters of dlq.raw replayed; group g has no letter before it: --from-start sends again what was sent";
         assert_eq!(summary.text(), nothing);
