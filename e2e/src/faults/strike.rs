@@ -8,7 +8,10 @@ use super::{
 };
 use crate::process::{self, Process};
 use nix::sys::signal::Signal;
-use std::time::{Duration, Instant};
+use std::{
+    sync::OnceLock,
+    time::{Duration, Instant},
+};
 
 /// How far the clock jumps, in seconds.
 const JUMP: i64 = 3_600;
@@ -156,7 +159,11 @@ impl Strike<'_> {
     }
 
     async fn controller(&mut self) -> String {
-        let (epoch, broker) = self.stage.brokers.controller().expect("a controller was elected");
+        // After another fault they may be electing one.
+        let found = OnceLock::new();
+        let seen = |stage: &Stage| stage.brokers.controller().is_some_and(|elected| found.set(elected).is_ok());
+        self.stage.sees(FOLLOWS, seen).await;
+        let (epoch, broker) = *found.get().expect("a controller was elected");
         let victim = self.broker(broker).await;
         let later = |stage: &Stage| stage.brokers.controller().is_some_and(|(later, _)| later > epoch);
         let elected = self.stage.sees(FOLLOWS, later).await;
