@@ -193,10 +193,10 @@ async fn one_that_could_not_start_and_is_gone_costs_no_other_a_record() {
     let runner = Runner::start(&scene.config);
     let mut process = container.start_with(CONCURRENCY / 2).await;
     drop(scene.bed.records_when(&scene.output, 4).await);
-    // It is gone before anybody can see who called, or else one of several that has ended.
+    // It goes as soon as it is heard: before anybody can see who called, or as one of several that has ended.
     let call = format!("exec 3<>/dev/tcp/{}/{}", container.api.ip(), container.api.port());
     let said = "POST /2018-06-01/runtime/init/error HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n";
-    let script = format!("{call}; printf '{}' >&3", said.escape_default());
+    let script = format!("{call}; printf '{}' >&3; read -r status <&3", said.escape_default());
     assert!(Command::new("bash").args(["-c", &script]).status().await.expect("bash runs").success());
     let kubelet = async {
         loop {
